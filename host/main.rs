@@ -1,0 +1,2 @@
+//! Trommel.
+fn main() {}
