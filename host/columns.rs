@@ -1,0 +1,315 @@
+//! Events as columns, the shape in which they cross to a plugin: borrowed from the batch wherever
+//! its texts already lie one after the other. Pure data. Key type: [`Columns`].
+
+use std::borrow::Cow;
+
+/// A range of bytes within one of a batch's texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// Byte after the last.
+    pub end: u32,
+}
+
+impl Span {
+    /// As a range to index with.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Which columns somebody wants; `types` is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fields(u8);
+
+impl Fields {
+    /// None of them.
+    pub const NONE: Fields = Fields(0);
+    /// CloudEvents `source`.
+    pub const SOURCES: Fields = Fields(1);
+    /// CloudEvents `time`.
+    pub const TIMES: Fields = Fields(2);
+    /// CloudEvents `id`.
+    pub const IDS: Fields = Fields(4);
+    /// CloudEvents `subject`.
+    pub const SUBJECTS: Fields = Fields(8);
+    /// The payload as JSON.
+    pub const DATA: Fields = Fields(16);
+    /// All other attributes.
+    pub const ATTRIBUTES: Fields = Fields(32);
+    /// The whole event as a line.
+    pub const WHOLE: Fields = Fields(64);
+    /// The payload as received.
+    pub const RAW: Fields = Fields(128);
+
+    /// Whether all of `other` are in it.
+    pub fn has(self, other: Fields) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Fields) -> Fields {
+        Fields(self.0 | other.0)
+    }
+}
+
+/// Events as columns: entry `i` of each belongs to event `i`. What is not wanted is `None`.
+#[derive(Debug, Default)]
+pub struct Columns<'a> {
+    /// CloudEvents `type`; the length of its index is the number of events.
+    pub types: Dictionary<'a>,
+    /// CloudEvents `source`.
+    pub sources: Option<Dictionary<'a>>,
+    /// CloudEvents `time` in microseconds since 1970 UTC, 0 for none.
+    pub times: Option<Vec<u64>>,
+    /// CloudEvents `id`.
+    pub ids: Option<Lines<'a>>,
+    /// CloudEvents `subject`, empty for none.
+    pub subjects: Option<Lines<'a>>,
+    /// The payload as JSON, empty for none.
+    pub data: Option<Lines<'a>>,
+    /// All other attributes as one JSON object.
+    pub attributes: Option<Lines<'a>>,
+    /// The event as one line.
+    pub whole: Option<Lines<'a>>,
+    /// The payload as received.
+    pub raw: Option<Blobs>,
+}
+
+impl Columns<'_> {
+    /// The number of events.
+    pub fn len(&self) -> usize {
+        self.types.index.len()
+    }
+
+    /// Whether there is no event.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One text per event, each followed by one newline that is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lines<'a> {
+    /// The texts with their newlines.
+    pub text: Cow<'a, str>,
+    /// Where each text ends, in bytes, its newline not counted.
+    pub ends: Vec<u32>,
+}
+
+/// One of few texts per event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dictionary<'a> {
+    /// Each text that occurs, once.
+    pub values: Vec<&'a str>,
+    /// For each event, where in `values` its text is.
+    pub index: Vec<u16>,
+}
+
+/// One byte string per event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blobs {
+    /// The byte strings one after the other.
+    pub bytes: Vec<u8>,
+    /// Where each ends.
+    pub ends: Vec<u32>,
+}
+
+/// Texts of one kind, one after the other, each followed by a newline.
+#[derive(Debug, Default)]
+pub struct Texts {
+    text: String,
+    has_inner_newline: bool,
+}
+
+impl Texts {
+    /// Adds a text.
+    pub fn push(&mut self, text: &str) -> Span {
+        self.push_with(|out| out.push_str(text))
+    }
+
+    /// Adds what `write` appends.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut String)) -> Span {
+        let pushed = self.try_push_with(|out| {
+            write(out);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match pushed {
+            Ok(span) => span,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Adds what `write` appends, or nothing when it fails.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn try_push_with<E>(
+        &mut self,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<Span, E> {
+        let start = self.text.len();
+        if let Err(error) = write(&mut self.text) {
+            self.text.truncate(start);
+            return Err(error);
+        }
+        let end = self.text.len();
+        self.has_inner_newline |= memchr::memchr(b'\n', &self.text.as_bytes()[start..]).is_some();
+        self.text.push('\n');
+        // Batches are capped far below 4 GiB.
+        Ok(Span { start: start as u32, end: end as u32 })
+    }
+
+    /// The text of a span.
+    pub fn get(&self, span: Span) -> &str {
+        &self.text[span.range()]
+    }
+
+    /// The texts of some spans as a column. Borrowed where they follow each other; a newline inside
+    /// a text (an id may hold one) becomes U+FFFD, for in a column it would be read as two.
+    pub fn lines(&self, spans: impl Iterator<Item = Span> + Clone) -> Lines<'_> {
+        if !self.has_inner_newline
+            && let Some(lines) = self.borrowed(spans.clone())
+        {
+            return lines;
+        }
+        let mut text = String::new();
+        let mut ends = Vec::with_capacity(spans.size_hint().0);
+        for span in spans {
+            let entry = self.get(span);
+            if self.has_inner_newline && entry.contains('\n') {
+                text.push_str(&entry.replace('\n', "\u{fffd}"));
+            } else {
+                text.push_str(entry);
+            }
+            ends.push(text.len() as u32);
+            text.push('\n');
+        }
+        Lines { text: Cow::Owned(text), ends }
+    }
+
+    fn borrowed(&self, spans: impl Iterator<Item = Span> + Clone) -> Option<Lines<'_>> {
+        let base = spans.clone().next()?.start;
+        let mut next = base;
+        let mut ends = Vec::with_capacity(spans.size_hint().0);
+        for span in spans {
+            if span.start != next {
+                return None;
+            }
+            ends.push(span.end - base);
+            next = span.end + 1;
+        }
+        Some(Lines { text: Cow::Borrowed(&self.text[base as usize..next as usize]), ends })
+    }
+}
+
+/// Each text that occurs, once, by number.
+#[derive(Debug, Default)]
+pub struct Names {
+    values: Vec<Box<str>>,
+    numbers: std::collections::HashMap<Box<str>, u32>,
+    last: u32,
+}
+
+impl Names {
+    /// The number of a text, new if it was not seen before.
+    pub fn number(&mut self, text: &str) -> u32 {
+        // Neighbouring events are mostly of one kind.
+        if self.values.get(self.last as usize).is_some_and(|last| **last == *text) {
+            return self.last;
+        }
+        self.last = match self.numbers.get(text) {
+            Some(number) => *number,
+            None => {
+                let number = self.values.len() as u32;
+                self.values.push(text.into());
+                self.numbers.insert(text.into(), number);
+                number
+            }
+        };
+        self.last
+    }
+
+    /// The text of a number.
+    pub fn get(&self, number: u32) -> &str {
+        &self.values[number as usize]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The texts of some events as a dictionary that holds no other. At most 65,536 events.
+    pub fn dictionary(&self, numbers: impl Iterator<Item = u32>) -> Dictionary<'_> {
+        let mut places = vec![u16::MAX; self.values.len()];
+        let mut seen = vec![false; self.values.len()];
+        let mut dictionary = Dictionary::default();
+        dictionary.index.reserve(numbers.size_hint().0);
+        for number in numbers {
+            let number = number as usize;
+            if !seen[number] {
+                seen[number] = true;
+                places[number] = dictionary.values.len() as u16;
+                dictionary.values.push(&self.values[number]);
+            }
+            dictionary.index.push(places[number]);
+        }
+        dictionary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_borrowed_and_others_copied() {
+        let mut texts = Texts::default();
+        let spans: Vec<_> = ["a", "", "ccc"].iter().map(|t| texts.push(t)).collect();
+        let all = texts.lines(spans.iter().copied());
+        assert_eq!((&*all.text, &all.ends[..]), ("a\n\nccc\n", &[1, 2, 6][..]));
+        assert!(matches!(all.text, Cow::Borrowed(_)));
+        let tail = texts.lines(spans[1..].iter().copied());
+        assert_eq!((&*tail.text, &tail.ends[..]), ("\nccc\n", &[0, 4][..]));
+        let some = texts.lines([spans[0], spans[2]].into_iter());
+        assert_eq!((&*some.text, &some.ends[..]), ("a\nccc\n", &[1, 5][..]));
+        assert!(matches!(some.text, Cow::Owned(_)));
+    }
+
+    #[test]
+    fn a_newline_inside_a_text_does_not_make_two() {
+        let mut texts = Texts::default();
+        let spans = [texts.push("a\nb"), texts.push("c")];
+        assert_eq!(texts.lines(spans.into_iter()).text, "a\u{fffd}b\nc\n");
+        assert_eq!(texts.get(spans[0]), "a\nb");
+    }
+
+    #[test]
+    fn a_failed_push_leaves_nothing() {
+        let mut texts = Texts::default();
+        assert_eq!(texts.try_push_with(|out| { out.push('x'); Err("no") }), Err("no"));
+        assert_eq!(texts.push("y"), Span { start: 0, end: 1 });
+    }
+
+    #[test]
+    fn a_dictionary_holds_only_what_occurs() {
+        let mut names = Names::default();
+        let numbers: Vec<_> = ["x", "y", "z", "y"].iter().map(|t| names.number(t)).collect();
+        let dictionary = names.dictionary(numbers[1..].iter().copied());
+        assert_eq!(dictionary.values, ["y", "z"]);
+        assert_eq!(dictionary.index, [0, 1, 0]);
+    }
+}

@@ -1,0 +1,199 @@
+//! Puts the events of frames into a batch. Key type: [`Decoder`].
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::envelope::{Attribute, Data, Envelope, canonical};
+use super::registry::{MessageId, Registry};
+use super::DecodeError;
+use crate::batch::{Batch, NewRow, Payload, Transcode};
+use crate::columns::Span;
+use crate::frame::Frame;
+use crate::line::Extensions;
+use crate::text::{Timestamp, is_json, push_json_string, push_time};
+
+const JSON: &str = "application/json";
+
+/// Decodes frames into batches, and later their payloads into JSON.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    registry: Arc<Registry>,
+}
+
+impl Decoder {
+    /// A decoder with these schemas.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Decoder { registry }
+    }
+
+    /// Adds a frame, and the event in it, to a batch. `stream` is empty where it is not known.
+    ///
+    /// # Errors
+    /// When there is no event in the frame. The frame is in the batch all the same, with no event.
+    pub fn decode(&self, stream: &str, frame: Frame, batch: &mut Batch) -> Result<(), DecodeError> {
+        let settled = if frame.is_text { Ok(None) } else { canonical(&frame.bytes) };
+        let (settled, error) = match settled {
+            Ok(settled) => (settled, None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_text = frame.is_text;
+        // Cheap: the bytes are shared, not copied.
+        let bytes = frame.bytes.clone();
+        batch.push_frame(frame, settled.clone());
+        if is_text {
+            return Err(DecodeError::TextFrame);
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
+        self.push_event(stream, settled.as_deref().unwrap_or(&bytes), batch)
+    }
+
+    fn push_event(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
+        let envelope = Envelope::read(bytes)
+            .ok_or_else(|| DecodeError::Envelope("a time beyond the years 1 to 9999".to_owned()))?;
+        for (value, name) in
+            [(envelope.id, "id"), (envelope.source, "source"), (envelope.ty, "type")]
+        {
+            if value.is_empty() {
+                return Err(DecodeError::Missing(name));
+            }
+        }
+        let mut extra = Extra::read(&envelope);
+        let (payload, content_type, schema) = self.payload(stream, bytes, &envelope, &mut extra);
+        batch.push(&NewRow {
+            id: envelope.id,
+            source: envelope.source,
+            ty: envelope.ty,
+            subject: extra.subject,
+            time: envelope.time.or(extra.time),
+            content_type,
+            schema,
+            stream,
+            extensions: &extra.extensions,
+            payload,
+        });
+        Ok(())
+    }
+
+    /// What the payload is, its content type as it will be written, and its schema.
+    fn payload<'a>(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        envelope: &Envelope<'a>,
+        extra: &mut Extra<'a>,
+    ) -> (Payload, &'a str, &'a str) {
+        let given = first(envelope.content_type, extra.content_type);
+        let schema = first(envelope.schema, extra.schema);
+        match envelope.data {
+            Data::None => (Payload::None, first(given, JSON), schema),
+            Data::Message { type_url, value } => {
+                let stream = Some(stream).filter(|name| !name.is_empty());
+                match self.registry.choose(stream, type_url, envelope.ty) {
+                    Some(id) => (Payload::Message(id.0, span(bytes, value)), JSON, schema),
+                    None => (
+                        Payload::Bytes(span(bytes, value)),
+                        first(given, "application/protobuf"),
+                        first(schema, type_url),
+                    ),
+                }
+            }
+            Data::Text(text) => {
+                let at = span(bytes, text.as_bytes());
+                let says_json = given.is_empty() || given == JSON || given.ends_with("+json");
+                if says_json && is_json(text) {
+                    (Payload::Json(at), first(given, JSON), schema)
+                } else {
+                    let plain = if says_json { "text/plain" } else { given };
+                    (Payload::Text(at), plain, schema)
+                }
+            }
+            Data::Binary(value) => {
+                (Payload::Bytes(span(bytes, value)), first(given, "application/octet-stream"), schema)
+            }
+        }
+    }
+}
+
+impl Transcode for Decoder {
+    fn json(&self, message: u16, payload: &[u8], out: &mut String) -> Result<(), String> {
+        self.registry.write_json(MessageId(message), payload, out).map_err(|e| e.to_string())
+    }
+}
+
+/// What the attribute map holds besides the envelope's own fields.
+#[derive(Debug, Default)]
+struct Extra<'a> {
+    subject: &'a str,
+    time: Option<Timestamp>,
+    content_type: &'a str,
+    schema: &'a str,
+    extensions: String,
+}
+
+impl<'a> Extra<'a> {
+    fn read(envelope: &Envelope<'a>) -> Self {
+        let mut extra = Extra::default();
+        if envelope.attribute_count == 0 {
+            return extra;
+        }
+        let mut extensions = Extensions::default();
+        for (name, value) in envelope.attributes() {
+            match (name, value) {
+                ("subject", Attribute::Text(text)) => extra.subject = text,
+                // In the CloudEvents schema these three are attributes, in Central's they are fields.
+                ("datacontenttype", Attribute::Text(text)) if envelope.content_type.is_empty() => {
+                    extra.content_type = text;
+                }
+                ("dataschema", Attribute::Text(text)) if envelope.schema.is_empty() => {
+                    extra.schema = text;
+                }
+                ("time", Attribute::Time(time)) if envelope.time.is_none() => {
+                    extra.time = Some(time);
+                }
+                (_, Attribute::Empty) => {}
+                (name, value) => {
+                    extensions.push_name(&mut extra.extensions, name);
+                    push_value(&mut extra.extensions, value);
+                }
+            }
+        }
+        extra
+    }
+}
+
+fn push_value(out: &mut String, value: Attribute<'_>) {
+    match value {
+        Attribute::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
+        Attribute::Integer(value) => out.push_str(&value.to_string()),
+        Attribute::Text(text) => push_json_string(out, text),
+        Attribute::Bytes(bytes) => push_json_string(out, &BASE64_STANDARD.encode(bytes)),
+        Attribute::Time(time) => {
+            out.push('"');
+            push_time(out, time);
+            out.push('"');
+        }
+        Attribute::Empty => out.push_str("null"),
+    }
+}
+
+fn first<'a>(wanted: &'a str, otherwise: &'a str) -> &'a str {
+    if wanted.is_empty() { otherwise } else { wanted }
+}
+
+/// Where a part of `bytes` lies within them. An empty part may lie anywhere.
+fn span(bytes: &[u8], part: &[u8]) -> Span {
+    if part.is_empty() {
+        return Span::default();
+    }
+    let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
+    Span { start: start as u32, end: (start + part.len()) as u32 }
+}

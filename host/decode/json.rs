@@ -1,0 +1,36 @@
+//! A payload as one line of JSON: the protobuf JSON mapping with original field names. Exact, by
+//! way of a dynamic message. Key function: [`Registry::write_json`].
+
+use prost_reflect::{DynamicMessage, SerializeOptions};
+
+use super::registry::{MessageId, Registry};
+use super::DecodeError;
+
+impl Registry {
+    /// Appends the payload as compact JSON, without a newline. What was appended before an error is
+    /// taken back.
+    ///
+    /// # Errors
+    /// When the payload is not such a message, or holds what JSON cannot say.
+    pub fn write_json(
+        &self,
+        message: MessageId,
+        payload: &[u8],
+        out: &mut String,
+    ) -> Result<(), DecodeError> {
+        let descriptor = self.descriptor(message);
+        let failed = |detail: String| DecodeError::Payload {
+            message: descriptor.full_name().to_owned(),
+            detail,
+        };
+        let dynamic = DynamicMessage::decode(descriptor.clone(), payload)
+            .map_err(|e| failed(e.to_string()))?;
+        let options = SerializeOptions::new().use_proto_field_name(true);
+        let mut text = Vec::with_capacity(payload.len() * 4);
+        dynamic
+            .serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options)
+            .map_err(|e| failed(e.to_string()))?;
+        out.push_str(std::str::from_utf8(&text).map_err(|e| failed(e.to_string()))?);
+        Ok(())
+    }
+}

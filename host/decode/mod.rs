@@ -1,0 +1,46 @@
+//! From a frame to an event: the envelope, which message its payload is, and the payload as JSON.
+//! The only module besides the simulators that knows protobuf. Key types: [`Decoder`],
+//! [`Registry`].
+
+pub mod catalog;
+mod decoder;
+mod envelope;
+mod json;
+mod registry;
+mod wire;
+
+pub use decoder::Decoder;
+pub use envelope::{Attribute, Data, Envelope};
+pub use registry::{MessageId, Registry};
+
+/// The messages of `proto/`, as prost builds them: for the envelope and for the simulators.
+#[expect(missing_docs, reason = "what prost adds carries no comments")]
+#[allow(clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/proto.rs"));
+}
+
+/// The descriptors of `proto/`, imports included.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Why a frame, or the payload of one, could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The frame was text; Central's events are binary.
+    #[error("a text frame; events come in binary frames")]
+    TextFrame,
+    /// Not a CloudEvent at all.
+    #[error("not a CloudEvents envelope: {0}")]
+    Envelope(String),
+    /// A CloudEvent without what every CloudEvent has.
+    #[error("the envelope has no {0}")]
+    Missing(&'static str),
+    /// The payload is not the message it should be.
+    #[error("the payload is not a {message}: {detail}")]
+    Payload {
+        /// Full name of the message.
+        message: String,
+        /// What is wrong.
+        detail: String,
+    },
+}

@@ -1,0 +1,158 @@
+//! Which message an `Any` holds: the `type_url` first, then what the stream is known to carry.
+//! Key type: [`Registry`].
+
+use std::collections::HashMap;
+
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+use super::catalog::{EVENT_TYPE_PREFIX, STREAMS};
+
+/// A message of the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId(pub(super) u16);
+
+/// All messages that can be decoded, and the rules by which one is chosen.
+#[derive(Debug)]
+pub struct Registry {
+    messages: Vec<MessageDescriptor>,
+    by_full_name: HashMap<String, MessageId>,
+    streams: HashMap<&'static str, Choices>,
+    any_stream: Choices,
+}
+
+/// What is known of one stream, or of all of them together. A name that stands for two messages is
+/// no choice at all.
+#[derive(Debug, Default)]
+struct Choices {
+    by_last_segment: HashMap<String, Option<MessageId>>,
+    by_event_type: HashMap<String, Option<MessageId>>,
+}
+
+impl Registry {
+    /// The registry of the schemas built in.
+    ///
+    /// # Panics
+    /// If the catalogue names a message that `proto/` does not define, which a test rules out.
+    pub fn built_in() -> Self {
+        let pool = DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default();
+        let messages: Vec<_> = pool.all_messages().filter(|m| !m.is_map_entry()).collect();
+        let by_full_name: HashMap<_, _> = messages
+            .iter()
+            .zip(0..)
+            .map(|(message, id)| (message.full_name().to_owned(), MessageId(id)))
+            .collect();
+        let mut any_stream = Choices::default();
+        let mut streams = HashMap::new();
+        for stream in STREAMS {
+            let choices: &mut Choices = streams.entry(stream.name).or_default();
+            for payload in stream.payloads {
+                let id = by_full_name[&format!("{}.{}", stream.package, payload.message)];
+                let event_type = payload.event_type.map(|t| format!("{EVENT_TYPE_PREFIX}{t}"));
+                for choices in [&mut *choices, &mut any_stream] {
+                    note(&mut choices.by_last_segment, payload.message, id);
+                    if let Some(event_type) = &event_type {
+                        note(&mut choices.by_event_type, event_type, id);
+                    }
+                }
+            }
+        }
+        Registry { messages, by_full_name, streams, any_stream }
+    }
+
+    /// Chooses the message: the full name in `type_url`; else its last segment among the stream's
+    /// payloads; else the event type; else the stream's one payload. `stream` is `None` where it is
+    /// not known, and then all streams count.
+    pub fn choose(
+        &self,
+        stream: Option<&str>,
+        type_url: &str,
+        event_type: &str,
+    ) -> Option<MessageId> {
+        let full_name = type_url.rsplit('/').next().unwrap_or(type_url);
+        if let Some(id) = self.by_full_name.get(full_name) {
+            return Some(*id);
+        }
+        let choices = match stream {
+            Some(stream) => self.streams.get(stream)?,
+            None => &self.any_stream,
+        };
+        let last_segment = full_name.rsplit('.').next().unwrap_or(full_name);
+        let by_name = choices.by_last_segment.get(last_segment).copied().flatten();
+        by_name
+            .or_else(|| choices.by_event_type.get(event_type).copied().flatten())
+            .or_else(|| choices.only())
+    }
+
+    /// The id of a message by its full name.
+    pub fn named(&self, full_name: &str) -> Option<MessageId> {
+        self.by_full_name.get(full_name).copied()
+    }
+
+    pub(super) fn descriptor(&self, id: MessageId) -> &MessageDescriptor {
+        &self.messages[usize::from(id.0)]
+    }
+}
+
+impl Choices {
+    fn only(&self) -> Option<MessageId> {
+        let mut names = self.by_last_segment.values();
+        match (names.next(), names.next()) {
+            (Some(only), None) => *only,
+            _ => None,
+        }
+    }
+}
+
+fn note(choices: &mut HashMap<String, Option<MessageId>>, name: &str, id: MessageId) {
+    let choice = choices.entry(name.to_owned()).or_insert(Some(id));
+    if *choice != Some(id) {
+        *choice = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(stream: Option<&str>, type_url: &str, event_type: &str) -> Option<String> {
+        let registry = Registry::built_in();
+        let id = registry.choose(stream, type_url, event_type)?;
+        Some(registry.descriptor(id).full_name().to_owned())
+    }
+
+    #[test]
+    fn the_full_name_wins() {
+        let url = "type.googleapis.com/network_monitoring.gw.v1.DeviceStats";
+        assert_eq!(
+            chosen(Some("ap-events"), url, "").as_deref(),
+            Some("network_monitoring.gw.v1.DeviceStats")
+        );
+    }
+
+    #[test]
+    fn else_the_last_segment_within_the_stream() {
+        assert_eq!(
+            chosen(Some("ap-events"), "x/ap.APSystemStat", "").as_deref(),
+            Some("network_monitoring.ap.v1alpha1.APSystemStat")
+        );
+        let documented = "x/network_services.audit_trail.v1alpha1.AuditTrail";
+        assert_eq!(
+            chosen(Some("audit-trail-events"), documented, "").as_deref(),
+            Some("audittrail.AuditTrail")
+        );
+    }
+
+    #[test]
+    fn else_the_event_type_then_the_one_payload() {
+        let ty = "com.hpe.greenlake.network-monitoring.v1alpha1.aps.stats.radio";
+        let radio = Some("network_monitoring.ap.v1alpha1.RadioStat");
+        assert_eq!(chosen(Some("ap-events"), "", ty).as_deref(), radio);
+        assert_eq!(chosen(None, "", ty).as_deref(), radio);
+        assert_eq!(
+            chosen(Some("switch-events"), "what/ever", "unheard.of").as_deref(),
+            Some("network_monitoring.switch.v1.StreamSwitchMessage")
+        );
+        assert_eq!(chosen(Some("ap-events"), "what/ever", "unheard.of"), None);
+        assert_eq!(chosen(Some("a-new-stream"), "x/ap.APSystemStat", ""), None);
+    }
+}
