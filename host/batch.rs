@@ -82,6 +82,7 @@ struct Row {
     data: Option<Span>,
     line: Option<Span>,
     mark: Mark,
+    is_refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +156,7 @@ impl Batch {
             data: None,
             line: None,
             mark: Mark::Live,
+            is_refused: false,
         };
         self.live.push(self.rows.len() as RowId);
         self.rows.push(row);
@@ -293,6 +295,14 @@ impl Batch {
         let row = &mut self.rows[row as usize];
         row.mark = Mark::Gone;
         self.received[row.frame as usize].is_dead = true;
+    }
+
+    /// Notes that somebody will never take an event: the frame it came in counts as dead-lettered, but
+    /// the event goes on to others. Returns false if that was noted before.
+    pub fn refuse(&mut self, row: RowId) -> bool {
+        let row = &mut self.rows[row as usize];
+        self.received[row.frame as usize].is_dead = true;
+        !std::mem::replace(&mut row.is_refused, true)
     }
 
     /// Gives a frame up of which there is no event.

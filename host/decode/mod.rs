@@ -2,6 +2,7 @@
 //! The only module besides the simulators that knows protobuf. Key types: [`Decoder`],
 //! [`Registry`].
 
+pub mod built_in;
 pub mod catalog;
 mod decoder;
 mod envelope;

@@ -1,8 +1,9 @@
-//! The bindings as generated from `wit/`, one module per role; nothing is written by hand here.
+//! The bindings as generated from `wit/`; nothing is written by hand here.
 //!
-//! For those who must go below the SDK's function per event. What several worlds share (`types` and what the host
-//! offers) is generated once, with the world that has all of it, and the others use it from there.
-//! Only a macro call in the plugin's own crate ties it to a world: linking this crate exports nothing.
+//! For those who must go below the SDK's function per event. Each world of the contract exports `lifecycle` and one
+//! role. Here it is cut in two, so that `lifecycle`, the types and what the host offers exist once: a plugin ties
+//! itself to [`base`] and to its role by calling both `export!` macros (the macros of the SDK do it). Linking this
+//! crate alone exports nothing, and what a plugin does not call it does not import.
 
 #![allow(
     missing_docs,
@@ -11,67 +12,72 @@
     reason = "generated code; the documentation is in wit/"
 )]
 
-/// The world `export-plugin`, and what all worlds share.
-pub mod export {
+/// What all roles share: `lifecycle`, the types, and what the host offers.
+pub mod base {
     wit_bindgen::generate!({
         path: "../../../wit",
-        world: "export-plugin",
+        inline: "
+            package trommel:sdk;
+            world base {
+                include trommel:plugin/imports@0.1.0;
+                import trommel:plugin/http@0.1.0;
+                export trommel:plugin/lifecycle@0.1.0;
+            }
+        ",
+        world: "trommel:sdk/base",
+        generate_all,
         pub_export_macro: true,
     });
 }
 
-/// The columns, faults and flags that pass between host and plugin.
-pub use export::trommel::plugin::types;
+pub use base::exports::trommel::plugin::lifecycle;
+pub use base::trommel::plugin::types;
 
 /// What the host offers: `log`, `clock`, `state`, `metrics`, `http`.
 pub mod host {
-    pub use super::export::trommel::plugin::{clock, http, log, metrics, state};
+    pub use super::base::trommel::plugin::{clock, http, log, metrics, state};
 }
 
-/// The world `filter-plugin`.
+/// The role `filter`.
 pub mod filter {
     wit_bindgen::generate!({
         path: "../../../wit",
-        world: "filter-plugin",
+        inline: "package trommel:sdk; world filter-role { export trommel:plugin/filter@0.1.0; }",
+        world: "trommel:sdk/filter-role",
+        with: { "trommel:plugin/types@0.1.0": crate::raw::types },
         pub_export_macro: true,
-        with: {
-            "trommel:plugin/types@0.1.0": crate::raw::types,
-            "trommel:plugin/log@0.1.0": crate::raw::host::log,
-            "trommel:plugin/clock@0.1.0": crate::raw::host::clock,
-            "trommel:plugin/state@0.1.0": crate::raw::host::state,
-            "trommel:plugin/metrics@0.1.0": crate::raw::host::metrics,
-        },
     });
 }
 
-/// The world `transform-plugin`.
+/// The role `transform`.
 pub mod transform {
     wit_bindgen::generate!({
         path: "../../../wit",
-        world: "transform-plugin",
+        inline: "package trommel:sdk; world transform-role { export trommel:plugin/transform@0.1.0; }",
+        world: "trommel:sdk/transform-role",
+        with: { "trommel:plugin/types@0.1.0": crate::raw::types },
         pub_export_macro: true,
-        with: {
-            "trommel:plugin/types@0.1.0": crate::raw::types,
-            "trommel:plugin/log@0.1.0": crate::raw::host::log,
-            "trommel:plugin/clock@0.1.0": crate::raw::host::clock,
-            "trommel:plugin/state@0.1.0": crate::raw::host::state,
-            "trommel:plugin/metrics@0.1.0": crate::raw::host::metrics,
-        },
     });
 }
 
-/// The world `alert-plugin`.
+/// The role `alert`.
 pub mod alert {
     wit_bindgen::generate!({
         path: "../../../wit",
-        world: "alert-plugin",
+        inline: "package trommel:sdk; world alert-role { export trommel:plugin/alert@0.1.0; }",
+        world: "trommel:sdk/alert-role",
+        with: { "trommel:plugin/types@0.1.0": crate::raw::types },
         pub_export_macro: true,
-        with: {
-            "trommel:plugin/types@0.1.0": crate::raw::types,
-            "trommel:plugin/log@0.1.0": crate::raw::host::log,
-            "trommel:plugin/clock@0.1.0": crate::raw::host::clock,
-            "trommel:plugin/state@0.1.0": crate::raw::host::state,
-            "trommel:plugin/metrics@0.1.0": crate::raw::host::metrics,
-        },
+    });
+}
+
+/// The role `exporter`.
+pub mod export {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "package trommel:sdk; world export-role { export trommel:plugin/exporter@0.1.0; }",
+        world: "trommel:sdk/export-role",
+        with: { "trommel:plugin/types@0.1.0": crate::raw::types },
+        pub_export_macro: true,
     });
 }

@@ -1,0 +1,3 @@
+module trommel.example/go-transform
+
+go 1.26

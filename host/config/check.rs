@@ -1,0 +1,380 @@
+//! From what was written to what the host builds from: every rule of the configuration, and an error
+//! for each that is broken, all in one go. Key function: [`config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::raw::{self, Raw};
+use super::{
+    Access, BUILT_IN_SOURCE, Config, ConfigError, PipelineConfig, Problem, SinkConfig, SinkKind,
+    SourceConfig, StreamConfig, secret, units,
+};
+use crate::decode::catalog::{CLUSTERS, STREAMS, Stream};
+
+/// Where New Central gives out tokens.
+const TOKEN_ENDPOINT: &str = "https://sso.common.cloud.hpe.com/as/token.oauth2";
+
+/// Checks a configuration. `path` is that of the file, absolute; `shown` as the user named it.
+pub(super) fn config(figment: &Figment, shown: &Path, path: &Path) -> Result<Config, ConfigError> {
+    let mut check = Check {
+        figment,
+        file: shown.display().to_string(),
+        dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
+        problems: Vec::new(),
+    };
+    let Some(raw) = check.extract::<Raw>("") else {
+        return Err(ConfigError::Invalid(check.problems));
+    };
+    let config = Config {
+        file: path.to_owned(),
+        data_dir: check.dir.join(&raw.data_dir),
+        plugin_dir: check.dir.join(&raw.plugin_dir),
+        listen: check.listen(&raw.listen),
+        sources: check.sources(&raw.source),
+        sinks: check.sinks(&raw.sink),
+        pipelines: check.pipelines(&raw),
+    };
+    if check.problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(check.problems)) }
+}
+
+/// Problems of reading, as figment tells them.
+pub(super) fn problems_of(error: figment::Error, file: &str, within: &str) -> Vec<Problem> {
+    error.into_iter().map(|error| problem_of(&error, file, within)).collect()
+}
+
+fn problem_of(error: &figment::Error, file: &str, within: &str) -> Problem {
+    use figment::error::Kind;
+    let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+    let prefix: Vec<&str> = within.split('.').filter(|part| !part.is_empty()).collect();
+    if !path.starts_with(&prefix) {
+        path.splice(0..0, prefix);
+    }
+    let mut hint = String::new();
+    let mut what = error.kind.to_string();
+    match &error.kind {
+        Kind::UnknownField(field, known) => {
+            if path.last() != Some(&field.as_str()) {
+                path.push(field);
+            }
+            what = "unknown key".to_owned();
+            hint = nearest(field, known)
+                .map_or_else(|| format!("known here: {}", known.join(", ")), |k| format!("did you mean {k:?}?"));
+        }
+        Kind::MissingField(field) => {
+            path.push(field);
+            what = "is missing".to_owned();
+        }
+        Kind::Message(message) if path.is_empty() => what = message.trim().to_owned(),
+        _ => {}
+    }
+    let source = error.metadata.as_ref().map_or_else(|| file.to_owned(), |m| m.name.to_string());
+    Problem { file: source, key: path.join("."), what, hint }
+}
+
+/// The known word that a mistyped one is likely to mean.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|k| (distance(word, k), *k));
+    scored.min_by_key(|(score, _)| *score).filter(|(score, _)| *score <= 2).map(|(_, known)| known)
+}
+
+/// Edits from one word to another (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+struct Check<'a> {
+    figment: &'a Figment,
+    file: String,
+    dir: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
+        let file = self.file.clone();
+        self.problems.push(Problem { file, key: key.to_owned(), what: what.into(), hint: hint.into() });
+    }
+
+    fn extract<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        let extracted =
+            if key.is_empty() { self.figment.extract() } else { self.figment.extract_inner(key) };
+        match extracted {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problems.extend(problems_of(error, &self.file, key));
+                None
+            }
+        }
+    }
+
+    fn listen(&mut self, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.problem("listen", format!("{text:?} is not an address"), "for example 127.0.0.1:9464");
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn name(&mut self, table: &str, name: &str) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || !name.chars().all(allowed) {
+            let key = format!("{table}.{name}");
+            self.problem(&key, "a name takes letters, digits, - and _ only", "");
+        }
+    }
+
+    fn sources(&mut self, raw: &BTreeMap<String, raw::Kind>) -> Vec<SourceConfig> {
+        let mut sources = Vec::new();
+        for (name, kind) in raw {
+            self.name("source", name);
+            let key = format!("source.{name}");
+            if name == BUILT_IN_SOURCE {
+                self.problem(&key, "is the name of the built-in source", "choose another name");
+            } else if kind.kind == "central" {
+                let central = self.extract::<raw::Central>(&key);
+                sources.extend(central.and_then(|raw| self.central(name, &raw)));
+            } else {
+                let what = format!("{:?} is not a kind of source", kind.kind);
+                self.problem(&format!("{key}.kind"), what, "known: central");
+            }
+        }
+        sources
+    }
+
+    fn central(&mut self, name: &str, raw: &raw::Central) -> Option<SourceConfig> {
+        let key = format!("source.{name}");
+        let base_url = self.base_url(&key, raw);
+        let access = self.access(&key, raw);
+        let streams = self.streams(&key, &raw.streams);
+        let max_frame = self.unit(&format!("{key}.max_frame"), units::size(&raw.max_frame));
+        Some(SourceConfig {
+            name: name.to_owned(),
+            base_url: base_url?,
+            access: access?,
+            ca_file: raw.ca_file.as_ref().map(|file| self.dir.join(file)),
+            streams,
+            max_frame: usize::try_from(max_frame?).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn unit<T>(&mut self, key: &str, value: Result<T, String>) -> Option<T> {
+        value.map_err(|what| self.problem(key, what, "")).ok()
+    }
+
+    fn base_url(&mut self, key: &str, raw: &raw::Central) -> Option<Url> {
+        match (&raw.cluster, &raw.base_url) {
+            (Some(_), Some(_)) => {
+                self.problem(key, "has both cluster and base_url", "keep one of them");
+                None
+            }
+            (None, None) => {
+                self.problem(key, "has neither cluster nor base_url", "for example cluster = \"US-1\"");
+                None
+            }
+            (Some(cluster), None) => {
+                let Some((_, host)) = CLUSTERS.iter().find(|(name, _)| name == cluster) else {
+                    let known: Vec<_> = CLUSTERS.iter().map(|(name, _)| *name).collect();
+                    let what = format!("{cluster:?} is not a cluster");
+                    let hint = format!("known: {}", known.join(", "));
+                    self.problem(&format!("{key}.cluster"), what, hint);
+                    return None;
+                };
+                Url::parse(&format!("https://{host}")).ok()
+            }
+            (None, Some(url)) => self.https_url(&format!("{key}.base_url"), url),
+        }
+    }
+
+    fn https_url(&mut self, key: &str, text: &str) -> Option<Url> {
+        match Url::parse(text) {
+            Ok(url) if url.scheme() == "https" && url.has_host() => Some(url),
+            _ => {
+                let what = format!("{text:?} is not an https URL");
+                self.problem(key, what, "for example https://host:8443; plain http is not supported");
+                None
+            }
+        }
+    }
+
+    fn access(&mut self, key: &str, raw: &raw::Central) -> Option<Access> {
+        match (&raw.token, &raw.client_id, &raw.client_secret) {
+            (Some(token), None, None) => {
+                let token = self.secret(&format!("{key}.token"), token, false)?;
+                Some(Access::Token(token))
+            }
+            (None, Some(id), Some(secret)) => {
+                let endpoint = raw.token_endpoint.as_deref().unwrap_or(TOKEN_ENDPOINT);
+                let id = self.secret(&format!("{key}.client_id"), id, true);
+                let secret = self.secret(&format!("{key}.client_secret"), secret, false);
+                let endpoint = self.https_url(&format!("{key}.token_endpoint"), endpoint);
+                Some(Access::Client { id: id?, secret: secret?, endpoint: endpoint? })
+            }
+            _ => {
+                let what = "needs either token, or client_id and client_secret";
+                let hint = "for example client_secret = { env = \"CENTRAL_CLIENT_SECRET\" }";
+                self.problem(key, what, hint);
+                None
+            }
+        }
+    }
+
+    fn secret(
+        &mut self,
+        key: &str,
+        raw: &raw::Secret,
+        may_be_plain: bool,
+    ) -> Option<secrecy::SecretString> {
+        match secret::resolve(raw, &self.dir, may_be_plain) {
+            Ok(secret) => Some(secret),
+            Err((what, hint)) => {
+                self.problem(key, what, hint);
+                None
+            }
+        }
+    }
+
+    fn streams(&mut self, key: &str, raw: &[raw::Stream]) -> Vec<StreamConfig> {
+        let mut streams: Vec<StreamConfig> = Vec::new();
+        if raw.is_empty() {
+            self.problem(&format!("{key}.streams"), "names no stream", "for example [\"ap-events\"]");
+        }
+        for (number, entry) in raw.iter().enumerate() {
+            let key = format!("{key}.streams.{number}");
+            let Some(stream) = self.stream(&key, entry) else { continue };
+            if streams.iter().any(|s| s.name == stream.name) {
+                let what = format!("the stream {:?} stands here twice", stream.name);
+                self.problem(&key, what, "one entry holds all its event_types");
+            }
+            streams.push(stream);
+        }
+        streams
+    }
+
+    fn stream(&mut self, key: &str, raw: &raw::Stream) -> Option<StreamConfig> {
+        let (name, path, event_types) = match raw {
+            raw::Stream::Name(name) => (Some(name), None, &[][..]),
+            raw::Stream::Table(table) => {
+                (table.name.as_ref(), table.path.as_deref(), &table.event_types[..])
+            }
+        };
+        let path = path.map(|path| path.trim_matches('/'));
+        let (name, path) = match (name, path) {
+            (name, Some(path)) if !path.is_empty() => {
+                let last = path.rsplit('/').next().unwrap_or(path);
+                (name.map_or_else(|| last.to_owned(), Clone::clone), path.to_owned())
+            }
+            (Some(name), None) => {
+                let Some(stream) = Stream::named(name) else {
+                    let known: Vec<_> = STREAMS.iter().map(|stream| stream.name).collect();
+                    let hint = nearest(name, &known).map_or_else(
+                        || format!("known: {}; others by {{ path = \"…\" }}", known.join(", ")),
+                        |nearest| format!("did you mean {nearest:?}?"),
+                    );
+                    self.problem(key, format!("{name:?} is not a known stream"), hint);
+                    return None;
+                };
+                (name.clone(), stream.path())
+            }
+            _ => {
+                self.problem(key, "has neither name nor path", "");
+                return None;
+            }
+        };
+        Some(StreamConfig { name, path, event_types: event_types.to_vec() })
+    }
+
+    fn sinks(&mut self, raw: &BTreeMap<String, raw::Kind>) -> Vec<SinkConfig> {
+        let mut sinks: Vec<SinkConfig> = Vec::new();
+        for (name, kind) in raw {
+            self.name("sink", name);
+            let key = format!("sink.{name}");
+            let kind = match kind.kind.as_str() {
+                "stdout" => self.extract::<raw::PlainSink>(&key).map(|_| SinkKind::Stdout),
+                "null" => self.extract::<raw::PlainSink>(&key).map(|_| SinkKind::Null),
+                "file" => self
+                    .extract::<raw::FileSink>(&key)
+                    .map(|file| SinkKind::File { path: self.dir.join(file.path) }),
+                other => {
+                    let what = format!("{other:?} is not a kind of sink");
+                    self.problem(&format!("{key}.kind"), what, "known: stdout, file, null");
+                    None
+                }
+            };
+            let Some(kind) = kind else { continue };
+            if let Some(twin) = sinks.iter().find(|s| s.kind == kind && kind != SinkKind::Null) {
+                let what = format!("writes to the same place as sink.{}", twin.name);
+                self.problem(&key, what, "several pipelines may name one sink");
+            }
+            sinks.push(SinkConfig { name: name.clone(), kind });
+        }
+        sinks
+    }
+
+    fn pipelines(&mut self, raw: &Raw) -> Vec<PipelineConfig> {
+        if raw.pipeline.is_empty() {
+            let hint = "for example [pipeline.main] from = [\"hq\"], to = [\"archive\"]";
+            self.problem("pipeline", "there is none, so nothing would be done", hint);
+        }
+        let sources: Vec<&str> =
+            raw.source.keys().map(String::as_str).chain([BUILT_IN_SOURCE]).collect();
+        let sinks: Vec<&str> = raw.sink.keys().map(String::as_str).collect();
+        let mut pipelines = Vec::new();
+        for (name, pipeline) in &raw.pipeline {
+            self.name("pipeline", name);
+            let key = format!("pipeline.{name}");
+            if pipeline.from.is_empty() {
+                self.problem(&format!("{key}.from"), "names no source", "");
+            }
+            self.known(&format!("{key}.from"), "source", &pipeline.from, &sources);
+            self.known(&format!("{key}.to"), "sink", &pipeline.to, &sinks);
+            self.distinct(&format!("{key}.from"), &pipeline.from);
+            self.distinct(&format!("{key}.to"), &pipeline.to);
+            if let Some(through) = &pipeline.through {
+                self.distinct(&format!("{key}.through"), through);
+            }
+            pipelines.push(PipelineConfig {
+                name: name.clone(),
+                from: pipeline.from.clone(),
+                through: pipeline.through.clone(),
+                to: pipeline.to.clone(),
+            });
+        }
+        pipelines
+    }
+
+    fn known(&mut self, key: &str, what: &str, names: &[String], known: &[&str]) {
+        for name in names {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let hint = nearest(name, known).map_or_else(
+                || format!("there is: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+                |nearest| format!("did you mean {nearest:?}?"),
+            );
+            self.problem(key, format!("there is no {what} {name:?}"), hint);
+        }
+    }
+
+    fn distinct(&mut self, key: &str, names: &[String]) {
+        for (number, name) in names.iter().enumerate() {
+            if names[..number].contains(name) {
+                self.problem(key, format!("{name:?} stands here twice"), "");
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Configuration: what the user wrote ([`raw`]) becomes what the host builds from ([`Config`]).
+//! The only place that knows figment and the process environment. Nothing is opened or connected
+//! here; files named in it are read only for secrets.
+
+mod check;
+mod plugin_file;
+pub mod raw;
+mod secret;
+pub mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use secrecy::SecretString;
+use url::Url;
+
+pub use plugin_file::{Egress, Limits, PluginFile};
+
+/// Variables that begin like an override and are none.
+const NOT_OVERRIDES: &[&str] = &["log", "cache", "config"];
+
+/// Everything the host builds from. All paths are as the process will open them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where the host keeps what it keeps.
+    pub data_dir: PathBuf,
+    /// Where plugins lie.
+    pub plugin_dir: PathBuf,
+    /// Where metrics, health and the status API listen.
+    pub listen: SocketAddr,
+    /// The sources, by name.
+    pub sources: Vec<SourceConfig>,
+    /// The pipelines, by name.
+    pub pipelines: Vec<PipelineConfig>,
+    /// The sinks, by name.
+    pub sinks: Vec<SinkConfig>,
+}
+
+/// A source: so far, streams of New Central.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: String,
+    /// `https://host[:port][/path]`; streams lie below it.
+    pub base_url: Url,
+    /// How the bearer token is got.
+    pub access: Access,
+    /// A file of further certificate authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// The streams to hold open.
+    pub streams: Vec<StreamConfig>,
+    /// The largest frame taken, in bytes.
+    pub max_frame: usize,
+}
+
+/// How a source gets its bearer token.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// A token given once and for all.
+    Token(SecretString),
+    /// OAuth2 client credentials.
+    Client {
+        /// `client_id`
+        id: SecretString,
+        /// `client_secret`
+        secret: SecretString,
+        /// Where tokens are given out.
+        endpoint: Url,
+    },
+}
+
+/// One stream of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Its name; the event's extension attribute `stream`.
+    pub name: String,
+    /// Path below the base URL, without a leading slash.
+    pub path: String,
+    /// Only events of these types are asked for; empty for all.
+    pub event_types: Vec<String>,
+}
+
+/// A pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineConfig {
+    /// Its name.
+    pub name: String,
+    /// Names of sources; `trommel` is the one built in.
+    pub from: Vec<String>,
+    /// Names of plugins in order; `None` for all that lie in the plugin directory.
+    pub through: Option<Vec<String>>,
+    /// Names of sinks.
+    pub to: Vec<String>,
+}
+
+/// A sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: SinkKind,
+}
+
+/// The kinds of sinks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Lines on standard output.
+    Stdout,
+    /// Lines in a file.
+    File {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Counts only.
+    Null,
+}
+
+/// Name of the source that is always there: alerts, reloads and the like as events.
+pub const BUILT_IN_SOURCE: &str = "trommel";
+
+/// What is wrong with a configuration: what, which and where, and the likely fix.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there or cannot be read.
+    #[error("cannot read {}: {source}\nhint: --config names the file; `trommel init` writes a first one", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Some of it is wrong. One entry each.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, variable or flag.
+    pub file: String,
+    /// Path of the key, for example `sink.archive.path`; empty for the whole.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// The likely fix; may be empty.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        write!(f, "{}: {key}{}", self.file, self.what)?;
+        if !self.hint.is_empty() {
+            write!(f, "\nhint: {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads a configuration: the file, overridden by variables `TROMMEL_…` (`__` between keys), and
+    /// these by `overrides`, each `KEY=VALUE` with dots between keys.
+    ///
+    /// # Errors
+    /// All that is wrong with it, as far as it can be told in one go.
+    pub fn load(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
+        // Read here and not by figment, which takes a missing file for an empty one.
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let path = std::path::absolute(file).map_err(unreadable)?;
+        let mut figment = Figment::from(NamedToml::new(&text, file))
+            .merge(Env::prefixed("TROMMEL_").ignore(NOT_OVERRIDES).split("__"));
+        for flag in overrides {
+            figment = figment.merge(override_of(flag)?);
+        }
+        check::config(&figment, file, &path)
+    }
+}
+
+/// What to log, from `TROMMEL_LOG`; `info` if it is not set.
+pub fn log_filter() -> String {
+    std::env::var("TROMMEL_LOG").unwrap_or_else(|_| "info".to_owned())
+}
+
+/// TOML from a text that errors name by its file.
+struct NamedToml {
+    toml: figment::providers::Data<Toml>,
+    file: String,
+}
+
+impl NamedToml {
+    fn new(text: &str, file: &Path) -> Self {
+        NamedToml { toml: Toml::string(text), file: file.display().to_string() }
+    }
+}
+
+impl figment::Provider for NamedToml {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named(self.file.clone())
+    }
+
+    fn data(&self) -> figment::Result<figment::value::Map<figment::Profile, figment::value::Dict>> {
+        self.toml.data()
+    }
+}
+
+fn override_of(flag: &str) -> Result<impl figment::Provider, ConfigError> {
+    let problem = || {
+        ConfigError::Invalid(vec![Problem {
+            file: "--set".to_owned(),
+            key: flag.to_owned(),
+            what: "is not KEY=VALUE".to_owned(),
+            hint: "for example --set listen=127.0.0.1:0".to_owned(),
+        }])
+    };
+    let (key, value) = flag.split_once('=').ok_or_else(problem)?;
+    // A value reads as TOML where it is TOML, else as text.
+    let parsed: figment::value::Value = value.parse().map_err(|_| problem())?;
+    Ok(figment::providers::Serialized::global(key, parsed))
+}

@@ -1,0 +1,41 @@
+//! Secrets: from a variable or a file, never from the configuration itself, never shown. Key
+//! function: [`resolve`].
+
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use super::raw::Secret;
+
+/// What is wrong, and the likely fix.
+type Wrong = (String, String);
+
+/// Fetches a secret. Files are relative to `dir`; white space around their content is cut off.
+pub(super) fn resolve(
+    secret: &Secret,
+    dir: &Path,
+    may_be_plain: bool,
+) -> Result<SecretString, Wrong> {
+    let text = match secret {
+        Secret::Plain(text) if may_be_plain => return Ok(text.clone()),
+        Secret::Plain(_) => {
+            let what = "a secret cannot stand in the configuration".to_owned();
+            return Err((what, "write { env = \"NAME\" } or { file = \"PATH\" }".to_owned()));
+        }
+        Secret::Env(from) => std::env::var(&from.env).map_err(|_| {
+            let what = format!("the environment variable {:?} is not set", from.env);
+            (what, format!("export {}=… before starting", from.env))
+        })?,
+        Secret::File(from) => {
+            let path = dir.join(&from.file);
+            std::fs::read_to_string(&path).map_err(|error| {
+                let what = format!("cannot read the secret in {}: {error}", path.display());
+                (what, "the file holds the secret and nothing else".to_owned())
+            })?
+        }
+    };
+    match text.trim() {
+        "" => Err(("the secret is empty".to_owned(), String::new())),
+        text => Ok(SecretString::from(text)),
+    }
+}

@@ -1,0 +1,129 @@
+//! Dead letters: what became of no use to anybody, kept with the reason. A line each in
+//! `data_dir/dead-letters.jsonl`. Key types: [`DeadLetter`], [`DeadLetters`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::Serialize as _;
+use serde_json::value::RawValue;
+
+use crate::runner::Reason;
+use crate::text::{Timestamp, format_time};
+
+/// One dead letter.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Why.
+    pub reason: Reason,
+    /// In words; for a trap with its backtrace.
+    pub detail: String,
+    /// In which pipeline.
+    pub pipeline: String,
+    /// On which plugin, and its version; both empty where it was none.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// The event's line, if it has one.
+    pub event: Option<String>,
+    /// The frame as received, if there was one.
+    pub raw: Option<Bytes>,
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    time: String,
+    reason: &'static str,
+    detail: &'a str,
+    pipeline: &'a str,
+    plugin: Option<&'a str>,
+    version: Option<&'a str>,
+    event: Option<&'a RawValue>,
+    raw: Option<String>,
+}
+
+impl DeadLetter {
+    /// As a line, with its newline.
+    ///
+    /// # Errors
+    /// When the event's line is not JSON, which would be a fault of the host's.
+    fn push_line(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let event = self.event.as_deref().map(serde_json::from_str).transpose()?;
+        let line = Line {
+            time: format_time(Timestamp::now()),
+            reason: self.reason.name(),
+            detail: &self.detail,
+            pipeline: &self.pipeline,
+            plugin: Some(&*self.plugin).filter(|name| !name.is_empty()),
+            version: Some(&*self.version).filter(|_| !self.plugin.is_empty()),
+            event,
+            raw: self.raw.as_ref().map(|raw| BASE64_STANDARD.encode(raw)),
+        };
+        line.serialize(&mut serde_json::Serializer::new(&mut *out))?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// A file that lines are appended to: dead letters, and alerts too.
+#[derive(Debug)]
+pub struct Appender {
+    file: Mutex<File>,
+}
+
+impl Appender {
+    /// Opens the file, or makes it, readable by its user alone.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Appender { file: Mutex::new(file) })
+    }
+
+    /// Appends lines with one write.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn append(&self, lines: &[u8]) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = file.metadata()?.len();
+        file.write_all(lines).inspect_err(|_| {
+            // A line is there whole or not at all.
+            let _ = file.set_len(before);
+        })
+    }
+}
+
+/// Where dead letters are written.
+#[derive(Debug)]
+pub struct DeadLetters {
+    file: Appender,
+}
+
+impl DeadLetters {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(DeadLetters { file: Appender::open(path)? })
+    }
+
+    /// Writes dead letters.
+    ///
+    /// # Errors
+    /// Why not; none of them is written then.
+    pub fn write(&self, letters: &[DeadLetter]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for letter in letters {
+            letter.push_line(&mut lines)?;
+        }
+        self.file.append(&lines)
+    }
+}

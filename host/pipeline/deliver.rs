@@ -1,0 +1,198 @@
+//! The end of the way: export plugins, then sinks; both are tried again for as long as it takes.
+//! While one waits, its pipeline waits, and a new version of the plugin is tried at once.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::halving::Stopped;
+use super::links::Links;
+use super::stages::Run;
+use crate::backoff::Backoff;
+use crate::batch::RowId;
+use crate::columns::Fields;
+use crate::outcome::{Answer, Delivery, Fault};
+use crate::runner::{Failure, Info, Reason};
+use crate::sink::{SharedSink, SinkError};
+
+/// How often a call that fails as a whole is tried before the batch is halved.
+const TRIES: usize = 3;
+/// Waits between tries.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+const MOST_WAIT: Duration = Duration::from_secs(30);
+
+/// What one try came to.
+enum Try {
+    Done,
+    Again(Option<Duration>),
+    /// It fails as a whole; the single event is at fault, or the batch is to be halved.
+    Broken(Reason, String),
+}
+
+impl Run<'_> {
+    /// Gives the batch to an export plugin, until all of it is settled.
+    pub fn export(&mut self, links: &mut Links, name: &str) -> Result<(), Stopped> {
+        let Some((link, _)) = links.place_of(name).and_then(|place| links.get(place)) else {
+            return Ok(());
+        };
+        let info = std::sync::Arc::clone(link.runner.info());
+        let rows = self.rows_for(&info);
+        let mut todo = vec![rows];
+        while let Some(part) = todo.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            if let Some((reason, detail)) = self.export_part(links, name, &part)? {
+                if let [row] = part[..] {
+                    self.refuse(&info, row, reason, detail);
+                } else {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    todo.push(second.to_vec());
+                    todo.push(first.to_vec());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries until the part is settled, or has failed too often; then why.
+    fn export_part(
+        &mut self,
+        links: &mut Links,
+        name: &str,
+        rows: &[RowId],
+    ) -> Result<Option<(Reason, String)>, Stopped> {
+        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
+        let mut failures = 0;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let wait = match self.export_once(links, name, rows)? {
+                Try::Done => return Ok(None),
+                Try::Again(wait) => wait,
+                Try::Broken(reason, detail) => {
+                    failures += 1;
+                    // What fails for one event of many is found by halving, and quicker.
+                    if failures >= TRIES {
+                        return Ok(Some((reason, detail)));
+                    }
+                    None
+                }
+            };
+            if tries == TRIES {
+                tracing::warn!(pipeline = self.pipeline, plugin = name, "export waits for the other side");
+            }
+            let wait = wait.unwrap_or_else(|| backoff.next_wait());
+            self.pause(links, wait)?;
+        }
+    }
+
+    fn export_once(
+        &mut self,
+        links: &mut Links,
+        name: &str,
+        rows: &[RowId],
+    ) -> Result<Try, Stopped> {
+        links.refresh();
+        let Some(place) = links.place_of(name) else {
+            // Left by the operator while it waited: held by name, or no longer asked for.
+            return Ok(if links.chain.is_ok() { Try::Done } else { Try::Again(None) });
+        };
+        let Some((link, state)) = links.get(place) else { return Ok(Try::Again(None)) };
+        let info = std::sync::Arc::clone(link.runner.info());
+        let ready = self.prepare(rows.to_vec(), info.wants.fields);
+        let columns = self.batch.columns(&ready, info.wants.fields);
+        let now = crate::text::now_micros();
+        let result = link.runner.run(&columns, now, state);
+        drop(columns);
+        match result {
+            Ok(Answer::Delivery(Delivery::Retry(wait))) => {
+                Ok(Try::Again(Some(wait.min(MOST_WAIT)).filter(|wait| !wait.is_zero())))
+            }
+            Ok(Answer::Delivery(Delivery::Rejected(faults))) => {
+                for Fault { index, reason } in faults {
+                    self.refuse(&info, ready[index as usize], Reason::Refused, reason);
+                }
+                Ok(Try::Done)
+            }
+            Ok(_) => Ok(Try::Done),
+            Err(Failure::Failed(reason, detail)) => Ok(Try::Broken(reason, detail)),
+            Err(Failure::Stopped) => Err(Stopped),
+        }
+    }
+
+    /// Notes that an export plugin will never take an event; others still get it.
+    fn refuse(&mut self, info: &Info, row: RowId, reason: Reason, detail: String) {
+        if self.batch.refuse(row) {
+            self.letter(row, Some(info), reason, detail);
+        } else {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                plugin = info.name,
+                id = self.batch.id(row),
+                detail,
+                "refused here too"
+            );
+        }
+    }
+
+    /// Writes what is left to a sink, until it is written.
+    pub fn sink(&mut self, links: &mut Links, sink: &SharedSink) -> Result<(), Stopped> {
+        let rows = self.batch.live().to_vec();
+        let rows = if sink.wants_lines { self.prepare(rows, Fields::WHOLE) } else { rows };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
+        let mut is_told = false;
+        loop {
+            let written = {
+                let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
+                let mut sink = sink.sink.lock().unwrap_or_else(PoisonError::into_inner);
+                sink.write(&lines)
+            };
+            match written {
+                Ok(()) if is_told => {
+                    tracing::info!(pipeline = self.pipeline, sink = &*sink.name, "sink works again");
+                    return Ok(());
+                }
+                Ok(()) => return Ok(()),
+                Err(SinkError::Retry(error)) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::error!(pipeline = self.pipeline, sink = &*sink.name, error, "sink fails; its pipeline waits");
+                    }
+                }
+                Err(SinkError::Fatal(error)) => {
+                    (self.shared.on_fatal)(&format!("sink.{}: {error}", sink.name));
+                    return Err(Stopped);
+                }
+            }
+            self.pause(links, backoff.next_wait())?;
+        }
+    }
+
+    /// Waits; a change of plugins ends the wait.
+    fn pause(&self, links: &mut Links, wait: Duration) -> Result<(), Stopped> {
+        self.shared.runtime.block_on(async {
+            tokio::select! {
+                () = self.shared.stop.cancelled() => Err(Stopped),
+                () = links.changed() => Ok(()),
+                () = tokio::time::sleep(wait) => Ok(()),
+            }
+        })
+    }
+
+    /// Writes the dead letters there are, until they are written.
+    pub fn write_letters(&mut self, links: &mut Links) -> Result<(), Stopped> {
+        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
+        while !self.letters.is_empty() {
+            match self.shared.dead_letters.write(&self.letters) {
+                Ok(()) => self.letters.clear(),
+                Err(error) => {
+                    tracing::error!(pipeline = self.pipeline, %error, "dead letters cannot be written; the pipeline waits");
+                    self.pause(links, backoff.next_wait())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

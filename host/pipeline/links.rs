@@ -1,0 +1,131 @@
+//! The plugins of one pipeline as they run: an instance and a state each, kept in step with the
+//! plugin directory at batch boundaries. Key type: [`Links`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::chain::{self, Held};
+use crate::runner::{Factory, Plugins, Role, Runner};
+use crate::state::State;
+
+/// One plugin of the pipeline.
+pub(super) struct Link {
+    pub runner: Box<dyn Runner>,
+    version_id: u64,
+}
+
+impl Link {
+    pub fn name(&self) -> &str {
+        &self.runner.info().name
+    }
+
+    pub fn role(&self) -> Role {
+        self.runner.info().role
+    }
+}
+
+/// All plugins of the pipeline, in order.
+pub(super) struct Links {
+    pipeline: String,
+    through: Option<Vec<String>>,
+    is_built_in: bool,
+    plugins: watch::Receiver<Arc<Plugins>>,
+    pub chain: Result<Vec<Link>, Held>,
+    /// By plugin; outlives instances and versions.
+    states: BTreeMap<String, State>,
+    is_fresh: bool,
+}
+
+impl Links {
+    pub fn new(
+        pipeline: &str,
+        through: Option<Vec<String>>,
+        is_built_in: bool,
+        plugins: watch::Receiver<Arc<Plugins>>,
+    ) -> Self {
+        Links {
+            pipeline: pipeline.to_owned(),
+            through,
+            is_built_in,
+            plugins,
+            chain: Err(Held(vec!["it has not begun".to_owned()])),
+            states: BTreeMap::new(),
+            is_fresh: true,
+        }
+    }
+
+    /// Takes over what changed in the plugin directory. Returns whether anything did.
+    pub fn refresh(&mut self) -> bool {
+        // A sender that is gone means that nothing will change any more.
+        if !self.is_fresh && !self.plugins.has_changed().unwrap_or(false) {
+            return false;
+        }
+        self.is_fresh = false;
+        let plugins = Arc::clone(&self.plugins.borrow_and_update());
+        let resolved = chain::resolve(&plugins, self.through.as_deref(), self.is_built_in);
+        let old = std::mem::replace(&mut self.chain, Ok(Vec::new())).unwrap_or_default();
+        self.chain = resolved.and_then(|factories| self.link(&factories, old));
+        true
+    }
+
+    /// Waits for a change.
+    pub async fn changed(&mut self) {
+        if self.plugins.changed().await.is_err() {
+            // The plugins will never change again.
+            std::future::pending::<()>().await;
+        }
+        self.is_fresh = true;
+    }
+
+    /// A plugin and its state, by its place.
+    pub fn get(&mut self, place: usize) -> Option<(&mut Link, &mut State)> {
+        let link = self.chain.as_mut().ok()?.get_mut(place)?;
+        let state = self.states.entry(link.name().to_owned()).or_default();
+        Some((link, state))
+    }
+
+    /// The places of the plugins that do not export.
+    pub fn inner_places(&self) -> Vec<usize> {
+        let chain = self.chain.as_deref().unwrap_or_default();
+        (0..chain.len()).filter(|place| chain[*place].role() != Role::Export).collect()
+    }
+
+    /// The place of a plugin.
+    pub fn place_of(&self, name: &str) -> Option<usize> {
+        self.chain.as_ref().ok()?.iter().position(|link| link.name() == name)
+    }
+
+    /// Whether there is a plugin that lets time pass.
+    pub fn has_alerts(&self) -> bool {
+        self.chain.iter().flatten().any(|link| link.role() == Role::Alert)
+    }
+
+    fn link(&self, factories: &[Arc<dyn Factory>], mut old: Vec<Link>) -> Result<Vec<Link>, Held> {
+        let mut chain = Vec::with_capacity(factories.len());
+        let mut missing = Vec::new();
+        for factory in factories {
+            let info = factory.info();
+            let kept = old.iter().position(|link| link.name() == info.name);
+            let kept = kept.map(|place| old.swap_remove(place));
+            match kept {
+                Some(link) if link.version_id == factory.version_id() => chain.push(link),
+                _ => match factory.make() {
+                    Ok(runner) => {
+                        tracing::info!(
+                            pipeline = self.pipeline,
+                            plugin = info.name,
+                            version = info.version,
+                            role = info.role.name(),
+                            "plugin takes effect"
+                        );
+                        chain.push(Link { runner, version_id: factory.version_id() });
+                    }
+                    Err(error) => missing.push(format!("plugin {:?} {error}", info.name)),
+                },
+            }
+        }
+        if missing.is_empty() { Ok(chain) } else { Err(Held(missing)) }
+    }
+}

@@ -1,0 +1,113 @@
+//! A pipeline: takes batches, runs plugins, delivers, accounts. One thread each, so that what one
+//! plugin does to its pipeline it does to no other. Knows traits for plugins and sinks, no wasm.
+//! Key types: [`Pipeline`], [`Input`].
+
+mod chain;
+mod deliver;
+mod halving;
+mod input;
+mod links;
+mod stages;
+mod worker;
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use input::{Gone, Input};
+
+use crate::alert::{Alert, Board};
+use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
+use crate::dead_letter::DeadLetters;
+use crate::decode::Decoder;
+use crate::runner::Plugins;
+use crate::sink::SharedSink;
+use crate::tally::Tally;
+
+/// What all pipelines share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Decodes frames.
+    pub decoder: Decoder,
+    /// The plugins, told anew with every change.
+    pub plugins: watch::Receiver<Arc<Plugins>>,
+    /// Where dead letters go.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Which alerts are raised.
+    pub board: Arc<Board>,
+    /// Tells of alerts. Blocks while there is no room for them.
+    pub announce: Arc<dyn Fn(Vec<Alert>) + Send + Sync>,
+    /// Called when a sink will never work again.
+    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Where waiting is done.
+    pub runtime: Handle,
+    /// Ends all waiting at once: what is on its way stays in flight.
+    pub stop: CancellationToken,
+}
+
+/// A pipeline that has its way in, and is about to start.
+pub struct Pending {
+    config: PipelineConfig,
+    sinks: Vec<SharedSink>,
+    intake: input::Intake,
+    tally: Arc<Tally>,
+}
+
+impl Pending {
+    /// Makes the way into a pipeline.
+    pub fn new(config: PipelineConfig, sinks: Vec<SharedSink>) -> (Pending, Input) {
+        let tally = Arc::new(Tally::default());
+        let (input, intake) = input::channel(Arc::clone(&tally));
+        (Pending { config, sinks, intake, tally }, input)
+    }
+
+    /// Starts the pipeline. It ends when all inputs are gone and what was in it is delivered.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(self, shared: Shared) -> std::io::Result<Pipeline> {
+        let PipelineConfig { name, from, through, .. } = self.config;
+        let is_built_in = from.iter().any(|source| source == BUILT_IN_SOURCE);
+        let held = Arc::new(Mutex::new(None));
+        let worker = worker::Worker {
+            links: links::Links::new(&name, through, is_built_in, shared.plugins.clone()),
+            intake: self.intake,
+            sinks: self.sinks,
+            tally: Arc::clone(&self.tally),
+            held: Arc::clone(&held),
+            name: name.clone(),
+            shared,
+        };
+        let thread_name = format!("p:{name}");
+        let thread = std::thread::Builder::new().name(thread_name).spawn(move || worker.run())?;
+        Ok(Pipeline { name, is_built_in, tally: self.tally, held, thread })
+    }
+}
+
+/// A pipeline that runs.
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// Whether it takes from the source `trommel`, and so ends after all others.
+    pub is_built_in: bool,
+    /// What became of its events.
+    pub tally: Arc<Tally>,
+    /// Why it is held, if it is.
+    pub held: Arc<Mutex<Option<String>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for its end. False when it panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}

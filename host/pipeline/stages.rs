@@ -1,0 +1,132 @@
+//! A batch through the filters, transforms and alert plugins of a pipeline. Key type: [`Run`].
+
+use super::halving::{self, Part, Stopped};
+use super::links::Link;
+use super::Shared;
+use crate::batch::{Batch, RowId};
+use crate::columns::Fields;
+use crate::dead_letter::DeadLetter;
+use crate::outcome::{Answer, Fault, Signal};
+use crate::runner::{Info, Reason, Role};
+use crate::state::State;
+
+/// One batch on its way, and what is to be told of it.
+pub(super) struct Run<'a> {
+    pub shared: &'a Shared,
+    pub pipeline: &'a str,
+    pub batch: Batch,
+    /// Microseconds since 1970: the time of all calls with this batch.
+    pub now: u64,
+    pub letters: Vec<DeadLetter>,
+}
+
+impl Run<'_> {
+    /// Runs one plugin on the events it wants. Its signals come back.
+    pub fn stage(&mut self, link: &mut Link, state: &mut State) -> Result<Vec<Signal>, Stopped> {
+        let info = std::sync::Arc::clone(link.runner.info());
+        let rows = self.rows_for(&info);
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (batch, now) = (&self.batch, self.now);
+        let parts = halving::run(&rows, &mut |part: &[RowId]| {
+            link.runner.run(&batch.columns(part, info.wants.fields), now, state)
+        })?;
+        let mut signals = Vec::new();
+        for part in parts {
+            signals.extend(self.apply(&info, part));
+        }
+        self.batch.settle();
+        Ok(signals)
+    }
+
+    /// The events that a plugin wants, with the columns it wants of them made.
+    pub fn rows_for(&mut self, info: &Info) -> Vec<RowId> {
+        let rows = self.batch.live_of(|ty| info.wants.has_type(ty));
+        self.prepare(rows, info.wants.fields)
+    }
+
+    /// Makes columns; gives up the events whose payload is not what it should be.
+    pub fn prepare(&mut self, mut rows: Vec<RowId>, fields: Fields) -> Vec<RowId> {
+        let failed = self.batch.prepare(&rows, fields, &self.shared.decoder);
+        if failed.is_empty() {
+            return rows;
+        }
+        for (row, detail) in failed {
+            self.letter(row, None, Reason::Decode, detail);
+            self.batch.give_up(row);
+            rows.retain(|other| *other != row);
+        }
+        self.batch.settle();
+        rows
+    }
+
+    fn apply(&mut self, info: &Info, part: Part<RowId>) -> Vec<Signal> {
+        let rows = &part.items;
+        match part.result {
+            Ok(Answer::Verdicts(verdicts)) => {
+                self.batch.filter(rows, &verdicts);
+                self.faults(info, rows, &verdicts.faults);
+            }
+            Ok(Answer::Outcomes(outcomes)) => {
+                self.batch.transform(rows, &outcomes);
+                self.faults(info, rows, &outcomes.faults);
+            }
+            Ok(Answer::Findings(findings)) => {
+                self.faults(info, rows, &findings.faults);
+                return findings.signals;
+            }
+            // Export plugins are not run here.
+            Ok(Answer::Delivery(_)) => {}
+            Err((reason, detail)) => {
+                for row in rows {
+                    self.fail(info, *row, reason, detail.clone());
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn faults(&mut self, info: &Info, rows: &[RowId], faults: &[Fault]) {
+        for fault in faults {
+            self.fail(info, rows[fault.index as usize], Reason::Fault, fault.reason.clone());
+        }
+    }
+
+    /// Writes a dead letter. An event that an alert plugin could not look at goes on all the same.
+    fn fail(&mut self, info: &Info, row: RowId, reason: Reason, detail: String) {
+        self.letter(row, Some(info), reason, detail);
+        if info.role != Role::Alert {
+            self.batch.give_up(row);
+        }
+    }
+
+    /// A dead letter of an event.
+    pub fn letter(&mut self, row: RowId, plugin: Option<&Info>, reason: Reason, detail: String) {
+        let raw = self.batch.frame(self.batch.frame_of(row)).bytes.clone();
+        let letter = DeadLetter {
+            reason,
+            detail,
+            pipeline: self.pipeline.to_owned(),
+            plugin: plugin.map(|info| info.name.clone()).unwrap_or_default(),
+            version: plugin.map(|info| info.version.clone()).unwrap_or_default(),
+            event: self.batch.line_of(row, &self.shared.decoder),
+            raw: Some(raw),
+        };
+        self.letters.push(letter);
+    }
+
+    /// A dead letter of a frame that holds no event.
+    pub fn frame_letter(&mut self, frame: u32, detail: String) {
+        self.batch.give_up_frame(frame);
+        self.letters.push(DeadLetter {
+            reason: Reason::Decode,
+            detail,
+            pipeline: self.pipeline.to_owned(),
+            plugin: String::new(),
+            version: String::new(),
+            event: None,
+            raw: Some(self.batch.frame(frame).bytes.clone()),
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! What the host keeps beside each instance: its limits, the call it is in, its state, its quotas.
+//! Key type: [`Guest`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::http::Http;
+use super::quota::{Figures, Quota};
+use super::wasi;
+use crate::state::State;
+
+/// A call took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the call took longer than {0:?}")]
+pub struct TooLong(pub Duration);
+
+/// An instance wanted more than it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TooMuch(pub String);
+
+/// Tables, instances and memories of one component: more than any known toolchain makes (Python's
+/// has 14 instances and 5 tables), less than could hurt.
+const MAX_INSTANCES: usize = 64;
+const MAX_TABLES: usize = 64;
+const MAX_MEMORIES: usize = 16;
+const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+
+/// The data of an instance's store.
+pub struct Guest {
+    pub(super) memory: Memory,
+    pub(super) call: Call,
+    /// That of the pipeline, for as long as a call lasts.
+    pub(super) state: State,
+    pub(super) quota: Arc<Quota>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) http: Option<Arc<Http>>,
+    pub(super) clock: wasi::VirtualClock,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+/// What is true for the call that is going on.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Microseconds since 1970, the same throughout.
+    pub now: u64,
+    /// When it is over.
+    pub deadline: Instant,
+    /// How long it may take.
+    pub time: Duration,
+    /// How much of the time so far went by outside of the guest.
+    pub waited: Duration,
+    /// Error lines it wrote, for its dead letter: the last few.
+    pub errors: Vec<String>,
+}
+
+impl Guest {
+    pub(super) fn new(memory: usize, quota: Arc<Quota>, figures: Arc<Figures>, http: Option<Arc<Http>>) -> Self {
+        let clock = wasi::VirtualClock::default();
+        Guest {
+            memory: Memory { limit: memory, used: 0 },
+            call: Call {
+                now: 0,
+                deadline: Instant::now(),
+                time: Duration::ZERO,
+                waited: Duration::ZERO,
+                errors: Vec::new(),
+            },
+            state: State::default(),
+            wasi: wasi::context(&quota, &clock),
+            quota,
+            figures,
+            http,
+            clock,
+            table: ResourceTable::new(),
+        }
+    }
+
+    /// Begins a call that may take `time`.
+    pub(super) fn begin(&mut self, now: u64, time: Duration) {
+        self.call.now = now;
+        self.call.time = time;
+        self.call.waited = Duration::ZERO;
+        self.call.deadline = Instant::now() + time;
+        self.call.errors.clear();
+    }
+
+    /// How much of the call's time is left.
+    pub(super) fn left(&self) -> Duration {
+        self.call.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Gives back time that the guest spent waiting for the host.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.call.waited += time;
+        self.call.deadline += time;
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The linear memory of an instance, all its parts together.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    pub used: usize,
+}
+
+impl Memory {
+    /// Whether it is so full that a new instance is the better one: linear memory never shrinks.
+    pub fn is_worn(&self) -> bool {
+        self.used > self.limit / 4 * 3
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            let limit = self.limit;
+            return Err(TooMuch(format!("memory of {used} bytes; {limit} is the limit")).into());
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > MAX_TABLE_ELEMENTS {
+            return Err(TooMuch(format!("a table of {desired} elements")).into());
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}

@@ -1,0 +1,70 @@
+//! The source `trommel`: what the host has to say of itself, as events. Key type: [`BuiltIn`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::batch::Batch;
+use crate::config::BUILT_IN_SOURCE;
+use crate::decode::{Decoder, Registry, built_in};
+use crate::frame::{Chunk, Frame, Origin};
+use crate::pipeline::Input;
+use crate::text::{Timestamp, now_micros};
+
+/// Makes events of the host's own and hands them to the pipelines that take from `trommel`.
+#[derive(Clone)]
+pub struct BuiltIn {
+    origin: Arc<Origin>,
+    outputs: Arc<[Input]>,
+    run: u64,
+    number: Arc<AtomicU64>,
+    decoder: Decoder,
+}
+
+impl BuiltIn {
+    /// A source for these pipelines; there may be none.
+    pub fn new(outputs: Vec<Input>, registry: Arc<Registry>) -> Self {
+        let origin = Origin { source: BUILT_IN_SOURCE.into(), stream: BUILT_IN_SOURCE.into() };
+        BuiltIn {
+            origin: Arc::new(origin),
+            outputs: outputs.into(),
+            run: now_micros(),
+            number: Arc::default(),
+            decoder: Decoder::new(registry),
+        }
+    }
+
+    /// Makes an event. Ids are of this run: its start and a number.
+    pub fn event(&self, ty: &str, subject: &str, data: &serde_json::Value) -> Frame {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:x}-{number}", self.run);
+        built_in::frame(&id, ty, subject, Timestamp::now(), data)
+    }
+
+    /// The line of an event, with its newline, as a file sink would write it.
+    pub fn line(&self, frame: &Frame) -> String {
+        let mut batch = Batch::default();
+        let decoded = self.decoder.decode(BUILT_IN_SOURCE, frame.clone(), &mut batch);
+        let line = batch.live().first().copied().and_then(|row| batch.line_of(row, &self.decoder));
+        match (decoded, line) {
+            (Ok(()), Some(line)) => line + "\n",
+            // The host's own events can be decoded; were it not so, this would be seen.
+            (decoded, _) => format!("{{\"error\":\"{decoded:?}\"}}\n"),
+        }
+    }
+
+    /// Hands events on, waiting for room.
+    pub async fn send(&self, frames: Vec<Frame>) {
+        for output in self.outputs.iter() {
+            let chunk = Chunk { origin: Arc::clone(&self.origin), frames: frames.clone() };
+            if output.send(chunk).await.is_err() {
+                tracing::debug!("a pipeline has stopped; events of trommel's own end there");
+            }
+        }
+    }
+
+    /// Hands an event on where there is room at once; gives back how many pipelines had none.
+    pub fn try_send(&self, frame: &Frame) -> usize {
+        let chunk = || Chunk { origin: Arc::clone(&self.origin), frames: vec![frame.clone()] };
+        self.outputs.iter().filter(|output| output.try_send(chunk()).is_err()).count()
+    }
+}

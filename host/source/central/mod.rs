@@ -1,0 +1,111 @@
+//! New Central's event streams: one WebSocket connection per stream, held open for ever. Key type:
+//! [`Central`].
+
+mod connection;
+mod handshake;
+mod stream;
+mod token;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::SourceConfig;
+use crate::frame::Origin;
+use crate::pipeline::Input;
+use crate::tls::{self, TlsError};
+
+/// A source of kind `central`.
+pub struct Central {
+    config: SourceConfig,
+    tls: Arc<rustls::ClientConfig>,
+    tokens: Arc<token::Tokens>,
+    outputs: Vec<Input>,
+}
+
+/// Why a source cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Its certificate authorities.
+    #[error("source.{0}: {1}")]
+    Tls(String, TlsError),
+    /// Its HTTP client.
+    #[error("source.{0}: {1}")]
+    Http(String, reqwest::Error),
+}
+
+/// How a stream is doing.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Status {
+    /// Name of the source.
+    pub source: String,
+    /// Name of the stream.
+    pub stream: String,
+    /// What it is doing: connecting, streaming, waiting, stopped.
+    pub state: &'static str,
+    /// Why it is waiting; empty if it is not.
+    pub detail: String,
+    /// Connections that came about.
+    pub connections: u64,
+    /// Frames received.
+    pub frames: u64,
+}
+
+/// A status that is shown while it changes.
+#[derive(Debug, Clone, Default)]
+pub struct SharedStatus(Arc<Mutex<Status>>);
+
+impl SharedStatus {
+    /// The status now.
+    pub fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Central {
+    /// Makes a source that hands its frames to these pipelines.
+    ///
+    /// # Errors
+    /// When its TLS or its HTTP client cannot be set up.
+    pub fn new(config: SourceConfig, outputs: Vec<Input>) -> Result<Self, SourceError> {
+        let tls = tls::client_config(config.ca_file.as_deref())
+            .map_err(|error| SourceError::Tls(config.name.clone(), error))?;
+        let tokens = token::Tokens::new(config.access.clone(), &tls)
+            .map_err(|error| SourceError::Http(config.name.clone(), error))?;
+        Ok(Central { config, tls, tokens: Arc::new(tokens), outputs })
+    }
+
+    /// Starts a task per stream. When `stop` is cancelled each closes its connection, hands on what
+    /// was sent before the other side closed too, and ends.
+    pub fn start(self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Vec<SharedStatus> {
+        let mut statuses = Vec::new();
+        for stream in &self.config.streams {
+            let status = SharedStatus::default();
+            status.change(|status| {
+                status.source.clone_from(&self.config.name);
+                status.stream.clone_from(&stream.name);
+                status.state = "connecting";
+            });
+            let origin = Origin {
+                source: self.config.name.as_str().into(),
+                stream: stream.name.as_str().into(),
+            };
+            let reader = stream::Stream {
+                target: handshake::Target::new(&self.config, stream, Arc::clone(&self.tls)),
+                tokens: Arc::clone(&self.tokens),
+                origin: Arc::new(origin),
+                outputs: self.outputs.clone(),
+                status: status.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(reader.run());
+            statuses.push(status);
+        }
+        statuses
+    }
+}
