@@ -22,7 +22,7 @@ pub struct Fault {
 /// A filter's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdicts {
-    /// Per event: 0 ends its way, anything else keeps it.
+    /// Per event: 1 keeps it, 0 ends its way.
     pub keep: Vec<u8>,
     /// Events that could not be judged.
     pub faults: Vec<Fault>,
@@ -135,6 +135,9 @@ impl Answer {
         match self {
             Answer::Verdicts(verdicts) => {
                 check_length("verdicts.keep", verdicts.keep.len(), events)?;
+                if let Some(odd) = verdicts.keep.iter().find(|keep| **keep > 1) {
+                    return Err(format!("verdicts.keep has {odd}; it takes 0 and 1"));
+                }
                 check_faults(&verdicts.faults, events)
             }
             Answer::Outcomes(outcomes) => outcomes.check(events),

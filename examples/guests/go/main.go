@@ -1,5 +1,6 @@
-// Command go-transform is a transform in Go, written straight against wit/: it masks the values of some members of each
-// payload. apply is all there is to it; the rest turns columns into calls, and is the same for every transform.
+// Command go-transform is a transform in Go, written straight against wit/: it masks the values of
+// some members of each payload. apply is all there is to it; the rest turns columns into calls, and
+// is the same for every transform.
 package main
 
 import (
@@ -45,7 +46,8 @@ func apply(data string) (string, error) {
 	return string(text), err
 }
 
-// guarded turns a panic of one event into its fault: a trap would cost the instance, and the search for the event.
+// guarded turns a panic of one event into its fault: a trap would cost the instance, and the search
+// for the event.
 func guarded(data string) (out string, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
@@ -85,7 +87,8 @@ func applyAll(batch trommel_plugin_types.Batch) trommel_plugin_transform.Outcome
 
 func configure(text string) types.Result[trommel_plugin_lifecycle.Wants, string] {
 	type wants = trommel_plugin_lifecycle.Wants
-	// Arguments live no longer than their call, and so do the strings that are cut from them; these are copies.
+	// Arguments live no longer than their call, and so do the strings that are cut from them; these
+	// are copies.
 	if err := json.Unmarshal([]byte(text), &config); err != nil {
 		return types.Err[wants, string](err.Error())
 	}
@@ -94,7 +97,9 @@ func configure(text string) types.Result[trommel_plugin_lifecycle.Wants, string]
 
 func init() {
 	export_trommel_plugin_lifecycle.DescribeFn = func() trommel_plugin_lifecycle.Description {
-		return trommel_plugin_lifecycle.Description{Name: "go-transform", Version: "0.1.0", ConfigSchema: schema}
+		return trommel_plugin_lifecycle.Description{
+			Name: "go-transform", Version: "0.1.0", ConfigSchema: schema,
+		}
 	}
 	export_trommel_plugin_lifecycle.ConfigureFn = configure
 	export_trommel_plugin_transform.ApplyFn = applyAll

@@ -12,6 +12,6 @@ if [ ! -x "$tools/node_modules/.bin/componentize-qjs" ]; then
   npm install --prefix "$tools" --no-package-lock --no-audit --no-fund
 fi
 # --sync: no asynchronous ABI; --stub-wasi: no WASI imports, what would need them traps.
-"$tools/node_modules/.bin/componentize-qjs" --sync --stub-wasi --wit "$repo/wit" --world filter-plugin \
-  --js "$here/filter.js" --output "$tools/filter.wasm"
+"$tools/node_modules/.bin/componentize-qjs" --sync --stub-wasi \
+  --wit "$repo/wit" --world filter-plugin --js "$here/filter.js" --output "$tools/filter.wasm"
 mv "$tools/filter.wasm" "$repo/target/plugins/js-filter.wasm"

@@ -1,8 +1,10 @@
-// A filter in JavaScript, written straight against wit/: keeps the events whose payload has one of some values in a
-// field. `decide` is all there is to it; the rest turns columns into calls, and is the same for every filter.
+// A filter in JavaScript, written straight against wit/: keeps the events whose payload has one of
+// some values in a field. `decide` is all there is to it; the rest turns columns into calls, and is
+// the same for every filter.
 //
-// What to know about this engine: the world's interfaces are default imports with their version; an option that is
-// none arrives as null; u64 is a number; there is no console, no fetch and no TextEncoder.
+// What to know about this engine: the world's interfaces are default imports with their version; an
+// option that is none arrives as null; u64 is a number; there is no console, no fetch and no
+// TextEncoder.
 import log from "trommel:plugin/log@0.1.0";
 
 let config = { field: "", values: [] };

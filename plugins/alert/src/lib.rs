@@ -1,5 +1,6 @@
-//! The bundled alert: a threshold in a sliding window of event time, per group. Only the glue to the host is here: a
-//! rule is in `rule`, its arithmetic in `window`, and `logic` holds the two against the events.
+//! The bundled alert: a threshold in a sliding window of event time, per group. Only the glue to
+//! the host is here: a rule is in `rule`, its arithmetic in `window`, and `logic` holds the two
+//! against the events.
 
 mod logic;
 mod rule;

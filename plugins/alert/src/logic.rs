@@ -1,6 +1,6 @@
-//! Holds the rules against events and against time. All that is remembered lies in `state`, because calls come on any
-//! instance: `seen/KEY` is the window of a group, and `up/KEY` marks that its alert is raised, so that raised ones
-//! are found at once.
+//! Holds the rules against events and against time. All that is remembered lies in `state`, because
+//! calls come on any instance: `seen/KEY` is the window of a group, and `up/KEY` marks that its
+//! alert is raised, so that raised ones are found at once.
 
 use trommel_plugin::alert::{Signal, Signals};
 use trommel_plugin::json::push_string;
@@ -153,7 +153,8 @@ fn save(key: &str, window: &Window) {
     state::set(&format!("seen/{key}"), &text);
 }
 
-/// The next entries to look at. Where to go on is remembered only while there are more than fit in one tick.
+/// The next entries to look at. Where to go on is remembered only while there are more than fit in
+/// one tick.
 fn page(prefix: &str) -> Vec<(String, String)> {
     let place = format!("next/{prefix}");
     let after = state::get(&place);

@@ -1,4 +1,5 @@
-//! Tests of the rules against events and time, with the SDK's stand-in for `state`. Times are in seconds here.
+//! Tests of the rules against events and time, with the SDK's stand-in for `state`. Times are in
+//! seconds here.
 
 use serde_json::{Value, json};
 use trommel_plugin::testing::state_entries;
@@ -18,8 +19,9 @@ fn complaint(rules: Value) -> String {
 
 fn aps_down() -> Watch {
     watch(json!([{
-        "name": "ap-down", "type": "ap.*", "pointer": "/status", "equals": "Down", "group": "/site", "count": 3,
-        "distinct": "/serial", "window": "60s", "severity": "critical",
+        "name": "ap-down", "type": "ap.*", "pointer": "/status", "equals": "Down",
+        "group": "/site", "count": 3, "distinct": "/serial", "window": "60s",
+        "severity": "critical",
         "summary": "{count} APs down at {group} within {window}",
     }]))
 }
@@ -28,7 +30,8 @@ fn down(site: &str, serial: &str) -> String {
     json!({"status": "Down", "site": site, "serial": serial}).to_string()
 }
 
-/// What is told when an event of this time comes while the clock says the same, as `+key` and `-key`.
+/// What is told when an event of this time comes while the clock says the same, as `+key` and
+/// `-key`.
 fn see(watch: &Watch, time: u64, data: &str) -> Vec<String> {
     see_late(watch, time, time, data)
 }

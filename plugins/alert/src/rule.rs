@@ -14,7 +14,8 @@ use crate::window::Threshold;
 
 /// More would make each event's share of `state` too large.
 const MAX_COUNT: usize = 1_000;
-/// Group values and distinct values are part of `state`: longer ones are cut and told apart by a hash.
+/// Group values and distinct values are part of `state`: longer ones are cut and told apart by a
+/// hash.
 const MAX_VALUE: usize = 200;
 
 /// The configuration as written. Rules are read one by one, so that an error can say which.
@@ -168,7 +169,8 @@ impl Rule {
         self.group.iter().map(|pointer| text_at(pointer, data)).collect()
     }
 
-    /// The key of a group's alert. A `/` in a value is written `%2F`, so that keys of different groups differ.
+    /// The key of a group's alert. A `/` in a value is written `%2F`, so that keys of different
+    /// groups differ.
     pub fn key(&self, group: &[String]) -> String {
         let mut key = self.name.clone();
         for value in group {

@@ -3,8 +3,8 @@
 use trommel_plugin::json;
 use trommel_plugin::pointer::Pointer;
 
-/// A template: text with `{count}`, `{group}`, `{rule}`, `{window}` and `{/pointer}` in it; `{{` and `}}` stand for
-/// single braces.
+/// A template: text with `{count}`, `{group}`, `{rule}`, `{window}` and `{/pointer}` in it; `{{`
+/// and `}}` stand for single braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary(Vec<Part>);
 
@@ -81,7 +81,8 @@ impl Summary {
     }
 }
 
-/// A value as people write it: strings without quotes, other values as JSON, nothing if it is missing.
+/// A value as people write it: strings without quotes, other values as JSON, nothing if it is
+/// missing.
 pub fn text_at(pointer: &Pointer, data: &str) -> String {
     let found = pointer.find(data).unwrap_or("");
     json::string(found).map_or_else(|| found.to_string(), Into::into)

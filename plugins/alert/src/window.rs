@@ -1,7 +1,8 @@
-//! A sliding window over event time, in as few numbers as the question needs: are there `count` matches within it?
+//! A sliding window over event time, in as few numbers as the question needs: are there `count`
+//! matches within it?
 //!
-//! For that the newest `count` times suffice (for distinct values: the newest `count` values with their last time), so
-//! what is kept is bounded however many events come.
+//! For that the newest `count` times suffice (for distinct values: the newest `count` values with
+//! their last time), so what is kept is bounded however many events come.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +50,8 @@ impl Window {
         self.seen.drain(..surplus);
     }
 
-    /// The newest event time; event time moves on from there with the clock, as long as nothing comes. So events that
-    /// come late, or clocks that differ, do not end an alert early.
+    /// The newest event time; event time moves on from there with the clock, as long as nothing
+    /// comes. So events that come late, or clocks that differ, do not end an alert early.
     pub fn moment(&self, now: u64) -> u64 {
         self.latest + now.saturating_sub(self.at)
     }
@@ -86,7 +87,8 @@ impl Window {
         self.seen.iter().map(|(_, value)| value.as_str())
     }
 
-    /// How long there are enough matches, if no more come: until the oldest one needed leaves the window.
+    /// How long there are enough matches, if no more come: until the oldest one needed leaves the
+    /// window.
     fn full_until(&self, threshold: Threshold) -> Option<u64> {
         let oldest = self.seen.len().checked_sub(threshold.count)?;
         self.seen.get(oldest).map(|(time, _)| time + threshold.window)

@@ -1,5 +1,5 @@
-//! The bundled export: posts events over HTTP, shaped by a template. Only the glue to the host is here; `settings`
-//! reads the configuration, `template` makes the text, `logic` delivers it.
+//! The bundled export: posts events over HTTP, shaped by a template. Only the glue to the host is
+//! here; `settings` reads the configuration, `template` makes the text, `logic` delivers it.
 
 mod logic;
 mod settings;

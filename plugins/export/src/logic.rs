@@ -1,5 +1,5 @@
-//! Delivery: requests made of events, answers read as what to do next, and a memory of what is done while the host
-//! gives the same batch again.
+//! Delivery: requests made of events, answers read as what to do next, and a memory of what is done
+//! while the host gives the same batch again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -12,7 +12,8 @@ use trommel_plugin::{Batch, Event, Fault};
 
 use crate::settings::{Settings, Shape};
 
-/// The longest wait another side may ask for: a wrong clock there must not stop a pipeline for a day.
+/// The longest wait another side may ask for: a wrong clock there must not stop a pipeline for a
+/// day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// How much of an answer is worth keeping with a dead letter.
 const MAX_REASON: usize = 200;
@@ -21,8 +22,8 @@ const MAX_REASON: usize = 200;
 #[derive(Debug)]
 pub struct Courier {
     settings: Settings,
-    /// What has become of events of the batch that the host gives again, oldest first for those that look the same.
-    /// Lost with the instance: then they are sent once more.
+    /// What has become of events of the batch that the host gives again, oldest first for those
+    /// that look the same. Lost with the instance: then they are sent once more.
     settled: HashMap<u64, Vec<Settled>>,
 }
 
@@ -86,7 +87,8 @@ impl Courier {
         if refused.is_empty() { Ok(()) } else { Err(Undelivered::Reject(refused)) }
     }
 
-    /// The events that are not settled. Those that were refused before are refused again without asking.
+    /// The events that are not settled. Those that were refused before are refused again without
+    /// asking.
     fn open_letters<'a>(
         &self,
         batch: &'a Batch,
@@ -131,7 +133,8 @@ impl Courier {
     }
 }
 
-/// What tells an event from others. Not kept beyond the instance, so it need not be the same in every version.
+/// What tells an event from others. Not kept beyond the instance, so it need not be the same in
+/// every version.
 fn mark(event: &Event<'_>, body: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (event.source(), event.id(), body).hash(&mut hasher);

@@ -1,4 +1,5 @@
-//! The configuration, read and checked: where events go, how they are shaped, how many share a request.
+//! The configuration, read and checked: where events go, how they are shaped, how many share a
+//! request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,7 +72,8 @@ impl Settings {
         let shape = config.batch.unwrap_or(if slack { Shape::Each } else { Shape::Lines });
         let as_json = config.json.unwrap_or(true);
         if slack && (config.template.is_some() || config.json.is_some() || shape != Shape::Each) {
-            return Err("preset \"slack\" makes the body itself: give \"text\", not \"template\", \"json\" or \"batch\"".into());
+            let instead = "give \"text\", not \"template\", \"json\" or \"batch\"";
+            return Err(format!("preset \"slack\" makes the body itself: {instead}"));
         }
         if !slack && config.text.is_some() {
             return Err(
@@ -109,8 +111,8 @@ impl Settings {
         })
     }
 
-    /// The columns the templates need. With one request per event also what tells events apart, for the memory of
-    /// those that are done.
+    /// The columns the templates need. With one request per event also what tells events apart, for
+    /// the memory of those that are done.
     pub fn wants(&self) -> Wants {
         let headers = self.headers.iter().map(|(_, template)| template.fields());
         let mut fields = headers.fold(self.body.fields(), |all, fields| all | fields);
@@ -200,7 +202,8 @@ mod tests {
 
     #[test]
     fn headers_may_come_from_the_event() {
-        let config = json!({"url": "u", "batch": "each", "headers": {"Content-Type": "x", "Key": "{{source}}/{{id}}"}});
+        let headers = json!({"Content-Type": "x", "Key": "{{source}}/{{id}}"});
+        let config = json!({"url": "u", "batch": "each", "headers": headers});
         let batch = batch([event("t").id("1").source("s\r\nx")]);
         let headers = settings(config).unwrap().headers(&batch.event(0));
         assert_eq!(headers, [("Content-Type".into(), "x".into()), ("Key".into(), "s  x/1".into())]);

@@ -9,7 +9,8 @@ use crate::time::rfc3339;
 /// How values are put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The template is JSON. Between quotes a value is escaped; elsewhere it stands as a JSON value, null if missing.
+    /// The template is JSON. Between quotes a value is escaped; elsewhere it stands as a JSON
+    /// value, null if missing.
     Json,
     /// Any text: values stand as people write them, nothing if missing.
     Plain,
@@ -224,12 +225,12 @@ mod tests {
 
     #[test]
     fn json_between_quotes_is_escaped_and_elsewhere_a_value() {
-        let template = r#"{"a\"":"{{type}} {{/s}} {{/o}} {{/none}}","n":{{/n}},"s":{{/s}},"x":{{/none}},"t":{{time}}}"#;
-        let want = r#"{"a\"":"a.b é\n<\"q\"> {\"k\":\"v\"} ","n":1.50,"s":"é\n<\"q\">","x":null,"t":"1970-01-01T00:00:01.500000Z"}"#;
+        let template = r#"{"a\"":"{{type}} {{/s}} {{/o}} {{/none}}","n":{{/n}},"s":{{/s}}}"#;
+        let want = r#"{"a\"":"a.b é\n<\"q\"> {\"k\":\"v\"} ","n":1.50,"s":"é\n<\"q\">"}"#;
         assert_eq!(render(template, Mode::Json), want);
         assert_eq!(
-            render("[{{ event }},{{source}},{{subject}},{{data}}]", Mode::Json),
-            r#"[{"w":1},"s\"x",null,{"s":"é\n<\"q\">","n":1.50,"o":{"k":"v"}}]"#
+            render("[{{ event }},{{source}},{{subject}},{{/o}},{{time}}]", Mode::Json),
+            r#"[{"w":1},"s\"x",null,{"k":"v"},"1970-01-01T00:00:01.500000Z"]"#
         );
     }
 

@@ -3,7 +3,8 @@
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400;
 
-/// A time in microseconds since 1970, as `2026-11-21T05:48:30.123456Z`; whole seconds without a fraction.
+/// A time in microseconds since 1970, as `2026-11-21T05:48:30.123456Z`; whole seconds without a
+/// fraction.
 pub fn rfc3339(microseconds: u64) -> String {
     let (seconds, fraction) = (microseconds / SECOND, microseconds % SECOND);
     let (year, month, day) = date(seconds / DAY);
@@ -14,7 +15,8 @@ pub fn rfc3339(microseconds: u64) -> String {
 
 /// The date so many days after 1 January 1970.
 fn date(mut days: u64) -> (u64, u64, u64) {
-    // Four centuries are always as many days; from there year by year, so a few hundred steps at most.
+    // Four centuries are always as many days; from there year by year, so a few hundred steps at
+    // most.
     let mut year = 1970 + days / 146_097 * 400;
     days %= 146_097;
     while days >= days_of_year(year) {

@@ -1,5 +1,5 @@
-//! The bundled filter: drops or keeps events by rules. Only the glue to the host is here; what the rules mean is in
-//! `logic`.
+//! The bundled filter: drops or keeps events by rules. Only the glue to the host is here; what the
+//! rules mean is in `logic`.
 
 mod logic;
 

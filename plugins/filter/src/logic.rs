@@ -30,7 +30,8 @@ impl Rules {
         Ok(Self { drop: read("drop", config.drop)?, keep: read("keep", config.keep)? })
     }
 
-    /// What must be seen to decide. Types are named if all others are kept anyway, so that they pass by at no cost.
+    /// What must be seen to decide. Types are named if all others are kept anyway, so that they
+    /// pass by at no cost.
     pub fn wants(&self) -> Wants {
         let mut rules = self.drop.iter().chain(&self.keep);
         let fields = if rules.any(Condition::needs_data) { Fields::DATA } else { Fields::empty() };

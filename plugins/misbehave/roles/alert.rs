@@ -9,7 +9,8 @@ use trommel_plugin::{Alert, Description, Event, Fault, Fields, Plugin, Wants, st
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
-    /// Raises an alert with the event's type as its key, and what `count` in `state` has come to in the summary.
+    /// Raises an alert with the event's type as its key, and what `count` in `state` has come to in
+    /// the summary.
     Raise,
     /// Clears the alert with the event's type as its key.
     Clear,

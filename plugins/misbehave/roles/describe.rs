@@ -1,4 +1,5 @@
-//! A filter that traps in `describe`: that comes before any configuration, so it needs a guest of its own.
+//! A filter that traps in `describe`: that comes before any configuration, so it needs a guest of
+//! its own.
 
 use trommel_plugin::{Description, Event, Fault, Fields, Filter, NoConfig, Plugin, Wants};
 

@@ -22,7 +22,8 @@ enum Mode {
     Fault,
     /// A fault at an event that is not there.
     FaultIndex,
-    /// Looks for the secret in its memory; keeps the event if it is not there, and logs what it found.
+    /// Looks for the secret in its memory; keeps the event if it is not there, and logs what it
+    /// found.
     SearchSecret,
 }
 

@@ -1,5 +1,5 @@
-//! What the misbehaving guests share: their configuration, the troubles that every role can make, and the search for a
-//! secret. Each role's own ways lie in `roles/`.
+//! What the misbehaving guests share: their configuration, the troubles that every role can make,
+//! and the search for a secret. Each role's own ways lie in `roles/`.
 
 pub mod search;
 pub mod trouble;
@@ -72,7 +72,8 @@ impl<R: Copy + PartialEq> Config<R> {
         }
     }
 
-    /// What comes first with each event: it is counted, and a trouble that every role can make is made.
+    /// What comes first with each event: it is counted, and a trouble that every role can make is
+    /// made.
     pub fn begin(&self, event: &Event<'_>) {
         if self.count {
             state::add("count", 1);

@@ -1,7 +1,7 @@
 //! Searches the guest's own memory for a secret that it must not have.
 
-/// In how many places the secret stands whose characters are given last first. It is never put together here, so what
-/// is found came from outside.
+/// In how many places the secret stands whose characters are given last first. It is never put
+/// together here, so what is found came from outside.
 pub fn places(reversed: &str) -> usize {
     if reversed.is_empty() {
         return 0;
@@ -11,7 +11,8 @@ pub fn places(reversed: &str) -> usize {
     (1..end).filter(|start| is_at(*start, &bytes)).count()
 }
 
-/// The bytes of one character as they are, but with all bits turned, so that the secret itself is not written.
+/// The bytes of one character as they are, but with all bits turned, so that the secret itself is
+/// not written.
 fn char_bytes_reversed(character: char) -> Vec<u8> {
     let mut buffer = [0; 4];
     character.encode_utf8(&mut buffer).bytes().map(|byte| !byte).collect()

@@ -1,5 +1,5 @@
-//! The bundled transform: changes payloads by a list of JSON pointers. Only the glue to the host is here; what the
-//! changes are is in `logic`, how they are made in `tree` and `node`.
+//! The bundled transform: changes payloads by a list of JSON pointers. Only the glue to the host is
+//! here; what the changes are is in `logic`, how they are made in `tree` and `node`.
 
 mod logic;
 mod node;

@@ -69,7 +69,8 @@ impl Changes {
         lists.iter().all(|list| list.is_empty()) && self.rename.is_empty() && self.set.is_empty()
     }
 
-    /// The payload with all changes made, or `None` if it is the same. An event without a payload is left alone.
+    /// The payload with all changes made, or `None` if it is the same. An event without a payload
+    /// is left alone.
     pub fn change<'a>(&'a self, data: &'a str) -> Result<Option<String>, String> {
         if data.is_empty() || self.is_empty() {
             return Ok(None);

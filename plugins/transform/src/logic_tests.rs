@@ -35,9 +35,10 @@ fn removes_members_and_elements() {
 
 #[test]
 fn what_is_not_touched_stays_as_it_was() {
-    let data = r#"{"a":0,"n":[1.0,-0.0,1e5,12345678901234567890123,0.1000],"s":"\u00e9\/","o":{ "z":1, "y":2 }}"#;
-    let want = r#"{"n":[1.0,-0.0,1e5,12345678901234567890123,0.1000],"s":"\u00e9\/","o":{ "z":1, "y":2 }}"#;
-    assert_eq!(changed(json!({"remove": ["/a"]}), data), want);
+    let rest =
+        r#""n":[1.0,-0.0,1e5,12345678901234567890123,0.1000],"s":"\u00e9\/","o":{ "z":1, "y":2 }"#;
+    let data = format!("{{\"a\":0,{rest}}}");
+    assert_eq!(changed(json!({"remove": ["/a"]}), &data), format!("{{{rest}}}"));
 }
 
 #[test]
@@ -104,7 +105,8 @@ fn keeps_only_what_is_named() {
 #[test]
 fn the_order_is_keep_remove_rename_set_redact() {
     let config = json!({
-        "keep_only": ["/a", "/b"], "remove": ["/b"], "rename": {"/a": "/c"}, "set": {"/d": 1}, "redact": ["/c", "/d"],
+        "keep_only": ["/a", "/b"], "remove": ["/b"], "rename": {"/a": "/c"}, "set": {"/d": 1},
+        "redact": ["/c", "/d"],
     });
     assert_eq!(changed(config, r#"{"a":1,"b":2,"x":3}"#), r#"{"c":"***","d":"***"}"#);
 }

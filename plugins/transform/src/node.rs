@@ -45,8 +45,8 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// Where a name occurs twice the last one counts. Before it is touched the others go: they may hold what was to
-    /// be taken away.
+    /// Where a name occurs twice the last one counts. Before it is touched the others go: they may
+    /// hold what was to be taken away.
     pub fn settle(&mut self, token: &str, changed: &mut bool) {
         let Self::Object(members) = self else { return };
         let count = members.iter().filter(|(key, _)| named(key, token)).count();
@@ -110,7 +110,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Drops whatever is not at one of these paths or on the way to one; says whether anything was kept.
+    /// Drops whatever is not at one of these paths or on the way to one; says whether anything was
+    /// kept.
     pub fn keep_only(
         &mut self,
         paths: &[&[String]],

@@ -1,5 +1,5 @@
-//! A JSON document that is opened only where it is touched. Everything else stays the text it was, so numbers, escapes
-//! and the order of members survive exactly.
+//! A JSON document that is opened only where it is touched. Everything else stays the text it was,
+//! so numbers, escapes and the order of members survive exactly.
 
 use trommel_plugin::json::Malformed;
 
@@ -17,7 +17,8 @@ pub struct Tree<'a> {
 pub enum Refused {
     /// The document is not JSON.
     Malformed(Malformed),
-    /// On the path there is a value that can hold no other; the number says how many names of the path led to it.
+    /// On the path there is a value that can hold no other; the number says how many names of the
+    /// path led to it.
     InTheWay(usize),
 }
 
@@ -71,8 +72,8 @@ impl<'a> Tree<'a> {
         Ok(removed)
     }
 
-    /// Gives a value a place; objects that are missing on the way are made. In an array `-` is the place behind its
-    /// end.
+    /// Gives a value a place; objects that are missing on the way are made. In an array `-` is the
+    /// place behind its end.
     pub fn set(&mut self, path: &[String], value: Node<'a>) -> Result<(), Refused> {
         let mut node = self.root.get_or_insert_with(Node::null);
         for (depth, token) in path.iter().enumerate() {
@@ -90,8 +91,8 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Drops whatever is not at one of these paths or on the way to one. Where none of them leads anywhere an empty
-    /// object or array is left, or null.
+    /// Drops whatever is not at one of these paths or on the way to one. Where none of them leads
+    /// anywhere an empty object or array is left, or null.
     pub fn keep_only(&mut self, paths: &[&[String]]) -> Result<(), Malformed> {
         let Some(root) = &mut self.root else { return Ok(()) };
         if !root.keep_only(paths, &mut self.changed)? {

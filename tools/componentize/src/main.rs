@@ -1,7 +1,9 @@
-//! Makes a component of a core module that knows nothing of components, such as the Go compiler writes.
+//! Makes a component of a core module that knows nothing of components, such as the Go compiler
+//! writes.
 //!
-//! Puts the description of a world into the module, then wraps both, with an adapter in the place of WASI if one is
-//! given. Rust guests need none of this: their modules describe themselves, and the host wraps them.
+//! Puts the description of a world into the module, then wraps both, with an adapter in the place
+//! of WASI if one is given. Rust guests need none of this: their modules describe themselves, and
+//! the host wraps them.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};

@@ -10,13 +10,15 @@ pub use crate::raw::alert::exports::trommel::plugin::alert::{Severity, Signal};
 ///
 /// Count in [`state`](crate::state): calls come on any instance.
 pub trait Alert: Plugin {
-    /// Looks at one event. What it signals for an event that it then gives a fault for does not count.
+    /// Looks at one event. What it signals for an event that it then gives a fault for does not
+    /// count.
     ///
     /// # Errors
     /// If the event cannot be looked at: it is noted with the dead letters, and goes on.
     fn evaluate(&mut self, event: &Event<'_>, signals: &mut Signals) -> Result<(), Fault>;
 
-    /// Lets time pass, about once a second: for what is told by silence. `now` is in microseconds since 1970 UTC.
+    /// Lets time pass, about once a second: for what is told by silence. `now` is in microseconds
+    /// since 1970 UTC.
     fn tick(&mut self, now: u64, signals: &mut Signals) {
         let _ = (now, signals);
     }
@@ -49,7 +51,8 @@ impl Signals {
 }
 
 impl Signal {
-    /// An alert to raise: what it is about (the same key is the same alert), how bad it is, one line for people.
+    /// An alert to raise: what it is about (the same key is the same alert), how bad it is, one
+    /// line for people.
     pub fn new(key: impl Into<String>, severity: Severity, summary: impl Into<String>) -> Self {
         Self {
             key: key.into(),

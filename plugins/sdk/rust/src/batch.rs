@@ -1,4 +1,5 @@
-//! The events of a call as the plugin sees them: [`Batch`] owns the columns, [`Event`] is an index into them.
+//! The events of a call as the plugin sees them: [`Batch`] owns the columns, [`Event`] is an index
+//! into them.
 
 use serde_json::Value;
 
@@ -51,7 +52,8 @@ impl From<types::Batch> for Batch {
 /// One event: a view on the batch that costs nothing to make or copy.
 ///
 /// Only the type is always there. What else the plugin reads it must want
-/// ([`Plugin::wants`](crate::Plugin::wants)): a column that was not wanted looks as if the events had no such value.
+/// ([`Plugin::wants`](crate::Plugin::wants)): a column that was not wanted looks as if the events
+/// had no such value.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     batch: &'a Batch,
@@ -74,7 +76,8 @@ impl<'a> Event<'a> {
         self.batch.columns.sources.as_ref().map_or("", |column| entry(column, self.index))
     }
 
-    /// CloudEvents `time` in microseconds since 1970 UTC; `None` if the event has none, or if not wanted.
+    /// CloudEvents `time` in microseconds since 1970 UTC; `None` if the event has none, or if not
+    /// wanted.
     pub fn time(&self) -> Option<u64> {
         self.batch.columns.times.as_ref().map(|times| times[self.index]).filter(|time| *time != 0)
     }
@@ -94,8 +97,8 @@ impl<'a> Event<'a> {
         line(self.batch.columns.data.as_ref(), self.index)
     }
 
-    /// The payload as a value; null if the event has none, or if not wanted. For one field of a large payload
-    /// [`pointer::find`](crate::pointer::find) is cheaper.
+    /// The payload as a value; null if the event has none, or if not wanted. For one field of a
+    /// large payload [`pointer::find`](crate::pointer::find) is cheaper.
     ///
     /// # Errors
     /// If the payload is not JSON, which the host rules out.
@@ -116,7 +119,8 @@ impl<'a> Event<'a> {
         line(self.batch.columns.whole.as_ref(), self.index)
     }
 
-    /// The payload as received, for example protobuf; empty for an event that a transform made, or if not wanted.
+    /// The payload as received, for example protobuf; empty for an event that a transform made, or
+    /// if not wanted.
     pub fn raw(&self) -> &'a [u8] {
         let Some(blobs) = &self.batch.columns.raw else { return &[] };
         let start = if self.index == 0 { 0 } else { blobs.ends[self.index - 1] as usize };

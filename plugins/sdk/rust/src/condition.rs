@@ -1,4 +1,5 @@
-//! The test on one event that configurations of plugins share: its type, and a value in its payload.
+//! The test on one event that configurations of plugins share: its type, and a value in its
+//! payload.
 
 use std::cmp::Ordering;
 
@@ -37,8 +38,8 @@ pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>
 
 /// A condition, read once for many events.
 ///
-/// Values are compared as JSON means them: `1` equals `1.0`, the order of members does not matter, and `"5"` is not
-/// `5`. (Protobuf's 64-bit integers come as strings.)
+/// Values are compared as JSON means them: `1` equals `1.0`, the order of members does not matter,
+/// and `"5"` is not `5`. (Protobuf's 64-bit integers come as strings.)
 #[derive(Debug, Clone)]
 pub struct Condition {
     ty: Option<String>,

@@ -8,8 +8,8 @@ use crate::raw::export::exports::trommel::plugin::exporter;
 
 /// A plugin that sends events elsewhere. Tie it to the host with [`export!`](crate::export!).
 pub trait Export: Plugin {
-    /// Delivers a batch. `Ok` means that every event has been taken and the host may forget it. The same events may
-    /// come again: give the other side source and id to know them by.
+    /// Delivers a batch. `Ok` means that every event has been taken and the host may forget it. The
+    /// same events may come again: give the other side source and id to know them by.
     ///
     /// # Errors
     /// [`Undelivered`] says what to do about it.
@@ -19,10 +19,11 @@ pub trait Export: Plugin {
 /// What did not work, as what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undelivered {
-    /// Nothing is settled: the host gives the same batch again after this time (`None`: it chooses, longer each time).
-    /// The pipeline waits.
+    /// Nothing is settled: the host gives the same batch again after this time (`None`: it chooses,
+    /// longer each time). The pipeline waits.
     Retry(Option<Duration>),
-    /// These will never be taken and become dead letters; all others of the batch count as delivered.
+    /// These will never be taken and become dead letters; all others of the batch count as
+    /// delivered.
     Reject(Vec<(usize, Fault)>),
 }
 

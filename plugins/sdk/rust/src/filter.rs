@@ -6,15 +6,15 @@ use crate::raw::filter::exports::trommel::plugin::filter::Verdicts;
 
 /// A plugin that lets events pass or not. Tie it to the host with [`filter!`](crate::filter!).
 pub trait Filter: Plugin {
-    /// Decides by the type alone, for all events of this type in a batch at once; `None` leaves it to
-    /// [`keep`](Self::keep). A filter that only looks at types need do no work per event.
+    /// Decides by the type alone, for all events of this type in a batch at once; `None` leaves it
+    /// to [`keep`](Self::keep). A filter that only looks at types need do no work per event.
     fn keep_type(&self, ty: &str) -> Option<bool> {
         let _ = ty;
         None
     }
 
-    /// Whether the event goes on. The answer should depend on the event, the configuration and `state` only: the same
-    /// event may come again.
+    /// Whether the event goes on. The answer should depend on the event, the configuration and
+    /// `state` only: the same event may come again.
     ///
     /// # Errors
     /// If the event cannot be judged: it becomes a dead letter.

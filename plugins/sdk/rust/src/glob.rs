@@ -11,7 +11,8 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut left) = text.strip_prefix(head) else { return false };
     let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
-    // The leftmost place for each part leaves the most for those after it, so no other need be tried.
+    // The leftmost place for each part leaves the most for those after it, so no other need be
+    // tried.
     for part in middle.split('*') {
         let Some(at) = left.find(part) else { return false };
         left = &left[at + part.len()..];
@@ -19,7 +20,8 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     left.ends_with(tail)
 }
 
-/// Whether one of these patterns describes a text; no pattern at all describes every text, as in `wants`.
+/// Whether one of these patterns describes a text; no pattern at all describes every text, as in
+/// `wants`.
 pub fn any_matches(patterns: &[String], text: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text))
 }

@@ -1,7 +1,8 @@
-//! Requests over HTTP, for plugins that export, and only to hosts that the operator's configuration allows.
+//! Requests over HTTP, for plugins that export, and only to hosts that the operator's configuration
+//! allows.
 //!
-//! The host fills in `{secret:NAME}` in URLs and headers, so that no plugin sees a secret. A plugin of another role
-//! that calls this does not load: its world has no `http`.
+//! The host fills in `{secret:NAME}` in URLs and headers, so that no plugin sees a secret. A plugin
+//! of another role that calls this does not load: its world has no `http`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The one plugin value that an instance holds, and the functions of `lifecycle`, which are the same for every role.
-//! Used by the macros only.
+//! The one plugin value that an instance holds, and the functions of `lifecycle`, which are the
+//! same for every role. Used by the macros only.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -50,7 +50,8 @@ pub fn describe<T: Plugin>() -> Description {
     T::describe()
 }
 
-/// The message of a panic does not reach the host by itself: all it sees is a trap. So it is logged first.
+/// The message of a panic does not reach the host by itself: all it sees is a trap. So it is logged
+/// first.
 fn tell_panics() {
     static HOOK: Once = Once::new();
     if cfg!(target_arch = "wasm32") {
@@ -60,7 +61,8 @@ fn tell_panics() {
     }
 }
 
-/// Line and column mean nothing to somebody who wrote another format: the host makes one line of JSON of it.
+/// Line and column mean nothing to somebody who wrote another format: the host makes one line of
+/// JSON of it.
 fn without_place(error: serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -74,7 +76,12 @@ fn without_place(error: serde_json::Error) -> String {
 #[macro_export]
 macro_rules! __plugin {
     ($plugin:ty, $role:ident, { $($exports:tt)* }) => {
-        #[allow(unsafe_code, dead_code, clippy::allow_attributes, reason = "generated glue, exported to the host only")]
+        #[allow(
+            unsafe_code,
+            dead_code,
+            clippy::allow_attributes,
+            reason = "generated glue, exported to the host only"
+        )]
         const _: () = {
             ::std::thread_local! {
                 static INSTANCE: $crate::instance::Instance<$plugin> =

@@ -1,7 +1,8 @@
 //! JSON as text: walks over objects and arrays without making values of them.
 //!
-//! For plugins that need a field or two, or change some and must leave the rest exactly as it was. The texts come from
-//! the host, which hands out JSON only: what is skipped is not checked, but nothing here panics on other text.
+//! For plugins that need a field or two, or change some and must leave the rest exactly as it was.
+//! The texts come from the host, which hands out JSON only: what is skipped is not checked, but
+//! nothing here panics on other text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -228,8 +229,8 @@ fn skip_nested(text: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// From the opening quote to behind the closing one, and whether there are escapes between. Most of a payload is
-/// strings, so eight bytes at a time.
+/// From the opening quote to behind the closing one, and whether there are escapes between. Most of
+/// a payload is strings, so eight bytes at a time.
 #[inline]
 fn skip_string(text: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at + 1;
@@ -257,7 +258,8 @@ fn skip_string(text: &[u8], at: usize) -> Option<(usize, bool)> {
 fn first_special(eight: u64) -> usize {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    // A byte that is zero borrows into its highest bit; lower ones are exact, and only the lowest counts.
+    // A byte that is zero borrows into its highest bit; lower ones are exact, and only the lowest
+    // counts.
     let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGHS;
     let hits = zeros(eight ^ (ONES * u64::from(b'"'))) | zeros(eight ^ (ONES * u64::from(b'\\')));
     (hits.trailing_zeros() / 8) as usize

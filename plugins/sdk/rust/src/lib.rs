@@ -1,11 +1,13 @@
 //! Write plugins for Trommel in Rust: one function per event.
 //!
-//! Trommel passes events through plugins in batches, as columns, because that is quick. This crate turns the columns
-//! into events and what you answer into columns, and errors into faults, so that one bad event never costs the others.
+//! Trommel passes events through plugins in batches, as columns, because that is quick. This crate
+//! turns the columns into events and what you answer into columns, and errors into faults, so that
+//! one bad event never costs the others.
 //!
-//! A plugin is a type that implements [`Plugin`] (what it is, what it is configured with, what it wants to see) and
-//! one role: [`Filter`](trait@Filter), [`Transform`](trait@Transform), [`Alert`](trait@Alert) or
-//! [`Export`](trait@Export). A macro of the role's name makes it the plugin of its crate.
+//! A plugin is a type that implements [`Plugin`] (what it is, what it is configured with, what it
+//! wants to see) and one role: [`Filter`](trait@Filter), [`Transform`](trait@Transform),
+//! [`Alert`](trait@Alert) or [`Export`](trait@Export). A macro of the role's name makes it the
+//! plugin of its crate.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -55,14 +57,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` or `wasm32-wasip2`; the host takes either file.
+//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` or `wasm32-wasip2`; the host takes
+//! either file.
 //!
-//! What the host offers is in [`log`], [`clock`], [`state`] and [`metrics`], and in [`http`] for export plugins. What is
-//! handy with payloads: [`mod@pointer`], [`json`], [`condition`], [`glob`], [`duration`]. On any target but WebAssembly the
-//! host is a stand-in in memory, so a plugin is tested with plain `cargo test`; see `testing`.
+//! What the host offers is in [`log`], [`clock`], [`state`] and [`metrics`], and in [`http`] for
+//! export plugins. What is handy with payloads: [`mod@pointer`], [`json`], [`condition`], [`glob`],
+//! [`duration`]. On any target but WebAssembly the host is a stand-in in memory, so a plugin is
+//! tested with plain `cargo test`; see `testing`.
 //!
-//! A component imports what it calls and nothing else: a filter that called [`http::send`] would import what its world
-//! does not have, and the host would refuse it.
+//! A component imports what it calls and nothing else: a filter that called [`http::send`] would
+//! import what its world does not have, and the host would refuse it.
 
 pub mod alert;
 pub mod batch;

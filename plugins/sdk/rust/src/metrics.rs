@@ -1,5 +1,5 @@
-//! Figures for the host's metrics, marked with the plugin's name. Not part of the plugin's state: a call that fails
-//! may have counted.
+//! Figures for the host's metrics, marked with the plugin's name. Not part of the plugin's state: a
+//! call that fails may have counted.
 
 #[cfg(target_arch = "wasm32")]
 use crate::raw::host::metrics as host;

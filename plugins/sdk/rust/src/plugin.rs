@@ -1,5 +1,5 @@
-//! What every plugin has, whatever its role: a description, a configuration, wants; and [`Fault`], the error of one
-//! event.
+//! What every plugin has, whatever its role: a description, a configuration, wants; and [`Fault`],
+//! the error of one event.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,23 +9,26 @@ pub use crate::raw::types::Fields;
 
 /// A plugin as it is configured. Each role's trait builds on this one.
 ///
-/// An instance may be thrown away between two calls: what matters belongs in [`state`](crate::state).
+/// An instance may be thrown away between two calls: what matters belongs in
+/// [`state`](crate::state).
 pub trait Plugin: Sized + 'static {
-    /// The configuration: an object, read with serde. Let it refuse unknown keys (`#[serde(deny_unknown_fields)]`),
-    /// so that a typing error is told and not ignored. A plugin without one takes [`NoConfig`].
+    /// The configuration: an object, read with serde. Let it refuse unknown keys
+    /// (`#[serde(deny_unknown_fields)]`), so that a typing error is told and not ignored. A plugin
+    /// without one takes [`NoConfig`].
     type Config: DeserializeOwned;
 
     /// Says what the plugin is.
     fn describe() -> Description;
 
-    /// Makes the plugin, or says what is wrong with its configuration: the operator reads it word for word.
+    /// Makes the plugin, or says what is wrong with its configuration: the operator reads it word
+    /// for word.
     ///
     /// # Errors
     /// Whatever the configuration cannot mean.
     fn configure(config: Self::Config) -> Result<Self, String>;
 
-    /// What the plugin, so configured, wants to see. Ask for little: a column nobody wants is neither converted nor
-    /// copied, and an event of a type not wanted passes by at no cost.
+    /// What the plugin, so configured, wants to see. Ask for little: a column nobody wants is
+    /// neither converted nor copied, and an event of a type not wanted passes by at no cost.
     fn wants(&self) -> Wants;
 }
 
@@ -34,8 +37,8 @@ pub trait Plugin: Sized + 'static {
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
-/// Why one event could not be worked on. The SDK adds which event; the event becomes a dead letter with this reason,
-/// all others go on.
+/// Why one event could not be worked on. The SDK adds which event; the event becomes a dead letter
+/// with this reason, all others go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     reason: String,
@@ -88,7 +91,8 @@ impl Description {
         Self { name: name.into(), version: version.into(), config_schema: String::new() }
     }
 
-    /// With the JSON Schema of its configuration; the host checks the configuration against it before `configure`.
+    /// With the JSON Schema of its configuration; the host checks the configuration against it
+    /// before `configure`.
     #[must_use]
     pub fn with_schema(mut self, schema: &str) -> Self {
         self.config_schema = schema.into();
@@ -102,8 +106,8 @@ impl Wants {
         Self { types: Vec::new(), fields }
     }
 
-    /// These columns of events of these types, exact or with `*` for any run of characters. No type at all means
-    /// every type.
+    /// These columns of events of these types, exact or with `*` for any run of characters. No type
+    /// at all means every type.
     pub fn of_types<T: Into<String>>(types: impl IntoIterator<Item = T>, fields: Fields) -> Self {
         Self { types: types.into_iter().map(Into::into).collect(), fields }
     }

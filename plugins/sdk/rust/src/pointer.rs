@@ -1,5 +1,6 @@
-//! JSON pointers (RFC 6901) into JSON text: `/site/name`, `/ports/0`; `~1` stands for `/` in a name, `~0` for `~`, and
-//! the empty pointer for the whole. Where a name occurs twice the last one counts, as for serde_json.
+//! JSON pointers (RFC 6901) into JSON text: `/site/name`, `/ports/0`; `~1` stands for `/` in a
+//! name, `~0` for `~`, and the empty pointer for the whole. Where a name occurs twice the last one
+//! counts, as for serde_json.
 
 use std::fmt;
 
@@ -7,8 +8,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::json;
 
-/// Finds the value that a pointer points to, as it stands in the text. Only what lies around the path is looked at:
-/// several times cheaper than making a value of the whole.
+/// Finds the value that a pointer points to, as it stands in the text. Only what lies around the
+/// path is looked at: several times cheaper than making a value of the whole.
 ///
 /// ```
 /// use trommel_plugin::pointer;

@@ -6,7 +6,10 @@ use super::*;
 
 #[test]
 fn follows_the_examples_of_the_rfc() {
-    let text = r#"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8}"#;
+    let text = concat!(
+        r#"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"#,
+        r#""g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8}"#
+    );
     let cases = [
         ("", text),
         ("/foo", r#"["bar","baz"]"#),
@@ -89,9 +92,7 @@ fn never_panics_on_mangled_text() {
             let at = random.below(characters.len() + 1);
             match random.below(3) {
                 0 => characters.truncate(at),
-                1 => {
-                    characters.insert(at, random.one_of(&['"', '\\', '{', ']', ',', 'é', ' ', '0']))
-                }
+                1 => characters.insert(at, random.one_of(&['"', '\\', '{', ']', ',', 'é', ' '])),
                 _ if at < characters.len() => drop(characters.remove(at)),
                 _ => {}
             }

@@ -1,9 +1,10 @@
 //! The bindings as generated from `wit/`; nothing is written by hand here.
 //!
-//! For those who must go below the SDK's function per event. Each world of the contract exports `lifecycle` and one
-//! role. Here it is cut in two, so that `lifecycle`, the types and what the host offers exist once: a plugin ties
-//! itself to [`base`] and to its role by calling both `export!` macros (the macros of the SDK do it). Linking this
-//! crate alone exports nothing, and what a plugin does not call it does not import.
+//! For those who must go below the SDK's function per event. Each world of the contract exports
+//! `lifecycle` and one role. Here it is cut in two, so that `lifecycle`, the types and what the
+//! host offers exist once: a plugin ties itself to [`base`] and to its role by calling both
+//! `export!` macros (the macros of the SDK do it). Linking this crate alone exports nothing, and
+//! what a plugin does not call it does not import.
 
 #![allow(
     missing_docs,
@@ -53,7 +54,10 @@ pub mod filter {
 pub mod transform {
     wit_bindgen::generate!({
         path: "../../../wit",
-        inline: "package trommel:sdk; world transform-role { export trommel:plugin/transform@0.1.0; }",
+        inline: "
+            package trommel:sdk;
+            world transform-role { export trommel:plugin/transform@0.1.0; }
+        ",
         world: "trommel:sdk/transform-role",
         with: { "trommel:plugin/types@0.1.0": crate::raw::types },
         pub_export_macro: true,

@@ -1,5 +1,5 @@
-//! For unit tests of plugins, on any target but WebAssembly: events made by hand, and a stand-in for the host in
-//! memory, one per thread (so one per test).
+//! For unit tests of plugins, on any target but WebAssembly: events made by hand, and a stand-in
+//! for the host in memory, one per thread (so one per test).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@ use crate::raw::types::Dictionary;
 
 /// A plugin that changes events. Tie it to the host with [`transform!`](crate::transform!).
 pub trait Transform: Plugin {
-    /// Says what becomes of the event. The answer should depend on the event, the configuration and `state` only: the
-    /// same event may come again.
+    /// Says what becomes of the event. The answer should depend on the event, the configuration and
+    /// `state` only: the same event may come again.
     ///
     /// # Errors
     /// If the event cannot be worked on: it becomes a dead letter.
@@ -35,11 +35,12 @@ pub struct NewEvent {
     pub data: String,
     /// The type; `None` for that of the event it replaces.
     pub ty: Option<String>,
-    /// The subject, empty for none; `None` for that of the event it replaces. If a plugin gives a subject to some new
-    /// events only, it must want `Fields::SUBJECTS`, because the answer has one for each or for none.
+    /// The subject, empty for none; `None` for that of the event it replaces. If a plugin gives a
+    /// subject to some new events only, it must want `Fields::SUBJECTS`, because the answer has one
+    /// for each or for none.
     pub subject: Option<String>,
-    /// The other attributes as a JSON object; `None` for those of the event it replaces. For some new events only:
-    /// want `Fields::ATTRIBUTES`, as with the subject.
+    /// The other attributes as a JSON object; `None` for those of the event it replaces. For some
+    /// new events only: want `Fields::ATTRIBUTES`, as with the subject.
     pub attributes: Option<String>,
 }
 
@@ -121,8 +122,9 @@ impl<'a> Answer<'a> {
         self.new.iter().any(|(_, new)| has(new))
     }
 
-    /// A column has an entry for each new event or is not there. If only some have a value, the others' would be that
-    /// of the event they replace; where the plugin did not want that column, nobody here knows it.
+    /// A column has an entry for each new event or is not there. If only some have a value, the
+    /// others' would be that of the event they replace; where the plugin did not want that column,
+    /// nobody here knows it.
     fn refuse_unknown(&mut self, what: &str, wanted: bool, has: impl Fn(&NewEvent) -> bool) {
         if wanted || !self.some(&has) {
             return;
@@ -140,7 +142,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// One line per new event. A line break in JSON can only be white space between values, so a blank does as well.
+    /// One line per new event. A line break in JSON can only be white space between values, so a
+    /// blank does as well.
     fn lines<'b>(&'b self, text: impl Fn(Event<'b>, &'b NewEvent) -> &'b str) -> String {
         let mut lines = String::new();
         for (old, new) in &self.new {

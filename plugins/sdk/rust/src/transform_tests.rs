@@ -1,4 +1,5 @@
-//! Tests of the answer a transform gives: fates and columns fit each other, whatever the plugin does.
+//! Tests of the answer a transform gives: fates and columns fit each other, whatever the plugin
+//! does.
 
 use super::*;
 use crate::plugin::{Description, Fields, NoConfig, Wants};

@@ -1,6 +1,7 @@
-// Package runtime stands in for the one that code written by `wit-bindgen go` expects: arguments are bump-allocated
-// from a chunk made ahead of the call, so no collection starts inside cabi_realloc, and each call lets the scheduler run
-// once. Beside it lies an empty .s file, as Go asks for functions without a body.
+// Package runtime stands in for the one that code written by `wit-bindgen go` expects: arguments
+// are bump-allocated from a chunk made ahead of the call, so no collection starts inside
+// cabi_realloc, and each call lets the scheduler run once. Beside it lies an empty .s file, as Go
+// asks for functions without a body.
 package runtime
 
 import (

@@ -1,4 +1,5 @@
-// Package types has the shapes of the contract that Go has no own ones for, as the generated code expects them.
+// Package types has the shapes of the contract that Go has no own ones for, as the generated code
+// expects them.
 package types
 
 // Unit holds nothing.

@@ -1,4 +1,5 @@
-// Package export_trommel_plugin_lifecycle is where the generated exports find the plugin: its init fills the hooks.
+// Package export_trommel_plugin_lifecycle is where the generated exports find the plugin: its init
+// fills the hooks.
 package export_trommel_plugin_lifecycle
 
 import (

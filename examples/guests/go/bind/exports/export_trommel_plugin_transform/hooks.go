@@ -1,4 +1,5 @@
-// Package export_trommel_plugin_transform is where the generated exports find the plugin: its init fills the hook.
+// Package export_trommel_plugin_transform is where the generated exports find the plugin: its init
+// fills the hook.
 package export_trommel_plugin_transform
 
 import (

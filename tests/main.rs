@@ -1,0 +1,15 @@
+//! The integration tests, one binary: linking wasmtime once is enough. They drive the real program
+//! against the simulator with real plugins; `make plugins` builds those.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
+
+mod config;
+mod decode;
+mod egress;
+mod fail_closed;
+mod misbehave;
+mod pipeline;
+mod reload;
+mod source;
+mod support;
+mod tidy;
+mod vendor;

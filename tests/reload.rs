@@ -1,0 +1,167 @@
+//! Plugins replaced while events flow: nothing lost, nothing twice, each version's events in one run.
+
+use std::collections::BTreeSet;
+
+use crate::support::{HostDir, Sim, count_lines, plugin, wait_for, wait_until};
+
+/// A file that differs from all others by a section that does nothing.
+fn numbered(wasm: &[u8], number: u8) -> Vec<u8> {
+    let mut wasm = wasm.to_vec();
+    // A custom section: id 0, 3 bytes: a name of one byte, and the number.
+    wasm.extend([0, 3, 1, b'n', number]);
+    wasm
+}
+
+#[test]
+fn twenty_replacements_at_full_speed_lose_and_repeat_nothing() {
+    let mut sim = Sim::start(&["--rate", "max", "--streams", "ap-events,audit-trail-events"]);
+    let host = HostDir::new(
+        &sim,
+        &["ap-events", "audit-trail-events"],
+        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
+    );
+    let filtered = "com.hpe.greenlake.network-monitoring.v1alpha1.aps.stats.radio";
+    host.plugin("10-filter", "filter", &format!("[config]\ndrop = [{{ type = \"{filtered}\" }}]\n"));
+    let stamp = std::fs::read(plugin("misbehave-transform")).unwrap();
+    let config = |n: u8| format!("[config]\nmode = \"stamp\"\nn = {n}\n");
+    host.plugin_file("20-stamp", &numbered(&stamp, 0), &config(0));
+    let mut host = host.run();
+    for n in 1..=20 {
+        wait_for(&format!("version {} to take effect", n - 1), || {
+            last_stamp(&host.path("events.jsonl")).filter(|stamp| *stamp == n - 1)
+        });
+        host.dir.plugin_file("20-stamp", &numbered(&stamp, n), &config(n));
+    }
+    wait_for("version 20 to take effect", || {
+        last_stamp(&host.path("events.jsonl")).filter(|stamp| *stamp == 20)
+    });
+    wait_until("200,000 events", || count_lines(&host.path("events.jsonl")) >= 200_000);
+    let ledger = sim.stop();
+    wait_until("all that was sent", || {
+        let sent: u64 = ledger.iter().map(|line| line.sent).sum();
+        host.settled("main") == sent
+    });
+    let tally = host.stop();
+    assert_eq!((tally.dead_lettered, tally.in_flight), (0, 0));
+
+    let events = host.lines("events.jsonl");
+    for stream in ["ap-events", "audit-trail-events"] {
+        let sent = ledger.iter().filter(|l| l.stream == stream && l.sent > 0 && l.ty != filtered);
+        let sent: Vec<_> = sent.map(|line| line.id.clone()).collect();
+        assert_eq!(crate::support::ids(&events, stream), sent, "{stream}");
+    }
+    let mut stamps: Vec<u64> = events.iter().map(|e| e["data"]["stamp"].as_u64().unwrap()).collect();
+    stamps.dedup();
+    assert_eq!(stamps, (0..=20).collect::<Vec<_>>(), "each version's events are one unbroken run");
+}
+
+/// The stamp of the last whole line of a file.
+fn last_stamp(path: &std::path::Path) -> Option<u8> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut file = std::fs::File::open(path).ok()?;
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(64 << 10))).ok()?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
+    let whole = &tail[..tail.rfind('\n')?];
+    let event: serde_json::Value = serde_json::from_str(whole.rsplit('\n').next()?).ok()?;
+    u8::try_from(event["data"]["stamp"].as_u64()?).ok()
+}
+
+#[test]
+fn half_written_files_are_never_loaded() {
+    use std::io::Write as _;
+    let sim = Sim::start(&["--rate", "200", "--streams", "ap-events"]);
+    let mut host = HostDir::new(
+        &sim,
+        &["ap-events"],
+        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
+    )
+    .run();
+    wait_until("events", || count_lines(&host.path("events.jsonl")) > 10);
+    let wasm = std::fs::read(plugin("filter")).unwrap();
+    let path = host.path("plugins.d/10-filter.wasm");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let (first, second) = wasm.split_at(wasm.len() / 2);
+    file.write_all(first).unwrap();
+    file.flush().unwrap();
+    // Half of it lies there while a hundred more events pass.
+    let now = count_lines(&host.path("events.jsonl"));
+    wait_until("a hundred events more", || count_lines(&host.path("events.jsonl")) > now + 100);
+    file.write_all(second).unwrap();
+    drop(file);
+    host.wait_for_log("plugin takes effect");
+    let log = host.running.log();
+    assert!(!log.contains("ERROR"), "the half was looked at: {log}");
+    host.stop();
+}
+
+#[test]
+fn what_does_not_load_leaves_the_version_before_serving() {
+    let sim = Sim::start(&["--rate", "500", "--streams", "ap-events"]);
+    let host = HostDir::new(
+        &sim,
+        &["ap-events"],
+        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
+    );
+    let stamp = |mode: &str| format!("[config]\nmode = \"{mode}\"\nn = 7\n");
+    host.plugin("10-stamp", "misbehave-transform", &stamp("stamp"));
+    let mut host = host.run();
+    wait_until("events", || count_lines(&host.path("events.jsonl")) > 10);
+    let good = std::fs::read(plugin("misbehave-transform")).unwrap();
+    for (wasm, toml, says) in [
+        (&b"no wasm"[..], stamp("stamp"), "is not WebAssembly"),
+        (&good[..], stamp("configure-trap"), "configure failed: told to trap in configure"),
+        (&good[..], stamp("configure-error"), "told to refuse its configuration"),
+        (&good[..], "[config]\nmod = 1\n".to_owned(), "refuses its configuration"),
+        (&good[..], "[limits]\nmemory = \"64 parsecs\"\n".to_owned(), "is not a size"),
+        (&std::fs::read(plugin("misbehave-describe")).unwrap()[..], String::new() + "#\n", "describe failed"),
+    ] {
+        host.dir.plugin_file("10-stamp", wasm, &toml);
+        host.wait_for_log(says);
+        let rows = host.get("/api/v1/plugins");
+        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+        assert_eq!(rows[0]["state"], "failed", "{rows}");
+        assert!(rows[0]["error"].as_str().unwrap().contains(says), "{rows}");
+    }
+    let now = count_lines(&host.path("events.jsonl"));
+    wait_until("more events", || count_lines(&host.path("events.jsonl")) > now + 200);
+    host.dir.plugin("10-stamp", "misbehave-transform", "[config]\nmode = \"stamp\"\nn = 8\n");
+    wait_for("the repaired version", || {
+        last_stamp(&host.path("events.jsonl")).filter(|stamp| *stamp == 8)
+    });
+    host.stop();
+    let stamps: BTreeSet<_> =
+        host.lines("events.jsonl").iter().map(|e| e["data"]["stamp"].as_u64()).collect();
+    assert_eq!(stamps, BTreeSet::from([Some(7), Some(8)]), "every event passed a version that served");
+}
+
+#[test]
+fn without_through_plugins_join_and_leave() {
+    let sim = Sim::start(&["--rate", "500", "--streams", "ap-events"]);
+    let mut host = HostDir::new(
+        &sim,
+        &["ap-events"],
+        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
+    )
+    .run();
+    let stamp_is = |host: &crate::support::Host, wanted: Option<u8>| {
+        let path = host.path("events.jsonl");
+        count_lines(&path) > 10 && last_stamp(&path) == wanted
+    };
+    wait_until("events as they came", || stamp_is(&host, None));
+    host.dir.plugin("10-stamp", "misbehave-transform", "[config]\nmode = \"stamp\"\nn = 1\n");
+    wait_until("stamped events", || stamp_is(&host, Some(1)));
+    // The configuration alone changes.
+    std::fs::write(host.path("plugins.d/10-stamp.toml"), "[config]\nmode = \"stamp\"\nn = 2\n").unwrap();
+    wait_until("events stamped anew", || stamp_is(&host, Some(2)));
+    std::fs::remove_file(host.path("plugins.d/10-stamp.wasm")).unwrap();
+    wait_until("events as they came, again", || stamp_is(&host, None));
+    let tally = host.stop();
+    assert_eq!(tally.received, tally.delivered);
+}

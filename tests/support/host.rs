@@ -1,0 +1,226 @@
+//! A host with its own folder: configuration, plugins, data. Key types: [`HostDir`], [`Host`].
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Running, Sim, TROMMEL, json_lines, plugin, wait_for};
+
+/// The folder of a host that may run.
+pub struct HostDir {
+    pub dir: TempDir,
+    config: String,
+}
+
+/// The last line that a host prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    pub received: u64,
+    pub delivered: u64,
+    pub filtered: u64,
+    pub dead_lettered: u64,
+    pub in_flight: u64,
+}
+
+impl Tally {
+    /// Reads the last line of a log.
+    pub fn read(log: &str) -> Tally {
+        let line = log.lines().last().unwrap_or_default();
+        let line = line.strip_prefix("tally ").unwrap_or_else(|| panic!("no tally in: {log}"));
+        let mut values = line.split(' ').map(|part| {
+            let (name, value) = part.split_once('=').unwrap();
+            (name, value.parse().unwrap())
+        });
+        let mut next = |name: &str| {
+            let (found, value) = values.next().unwrap();
+            assert_eq!(found, name, "{line}");
+            value
+        };
+        let tally = Tally {
+            received: next("received"),
+            delivered: next("delivered"),
+            filtered: next("filtered"),
+            dead_lettered: next("dead_lettered"),
+            in_flight: next("in_flight"),
+        };
+        let sum = tally.delivered + tally.filtered + tally.dead_lettered + tally.in_flight;
+        assert_eq!(tally.received, sum, "the tally does not balance: {line}");
+        tally
+    }
+}
+
+impl HostDir {
+    /// A folder whose source `hq` holds these streams of a simulator open. Pipelines and sinks are
+    /// given as TOML.
+    pub fn new(sim: &Sim, streams: &[&str], rest: &str) -> HostDir {
+        let mut host = HostDir::empty();
+        host.source("hq", sim, streams);
+        host.config.push_str(rest);
+        host
+    }
+
+    /// A folder without sources.
+    pub fn empty() -> HostDir {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir(dir.path().join("plugins.d")).unwrap();
+        HostDir { dir, config: "listen = \"127.0.0.1:0\"\n".to_owned() }
+    }
+
+    /// Adds a source.
+    pub fn source(&mut self, name: &str, sim: &Sim, streams: &[&str]) {
+        let ready = &sim.ready;
+        let secret = self.path(&format!("{name}.secret"));
+        std::fs::write(&secret, &ready.client_secret).unwrap();
+        write!(
+            self.config,
+            "[source.{name}]\nkind = \"central\"\nbase_url = \"{}\"\ntoken_endpoint = \"{}\"\n\
+             ca_file = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ file = \"{}\" }}\n\
+             streams = {streams:?}\n",
+            ready.base_url,
+            ready.token_endpoint,
+            ready.ca_file.display(),
+            ready.client_id,
+            secret.display(),
+        )
+        .unwrap();
+    }
+
+    /// Adds to the configuration.
+    pub fn add(&mut self, toml: &str) {
+        self.config.push_str(toml);
+    }
+
+    /// Replaces a text of the configuration.
+    pub fn replace(&mut self, from: &str, to: &str) {
+        assert!(self.config.contains(from), "{from:?} is not in {}", self.config);
+        self.config = self.config.replace(from, to);
+    }
+
+    /// Gives a source other streams, as TOML.
+    pub fn streams(&mut self, source: &str, streams: &str) {
+        let table = self.config.find(&format!("[source.{source}]")).unwrap();
+        let start = table + self.config[table..].find("streams = ").unwrap();
+        let end = start + self.config[start..].find('\n').unwrap();
+        self.config.replace_range(start..end, &format!("streams = {streams}"));
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Puts a plugin that `make plugins` built into the plugin directory.
+    pub fn plugin(&self, name: &str, built: &str, toml: &str) {
+        self.plugin_file(name, &std::fs::read(plugin(built)).unwrap(), toml);
+    }
+
+    /// Puts a plugin into the plugin directory: its configuration first, then, whole at once, its
+    /// file.
+    pub fn plugin_file(&self, name: &str, wasm: &[u8], toml: &str) {
+        let dir = self.path("plugins.d");
+        if !toml.is_empty() {
+            std::fs::write(dir.join(format!("{name}.toml")), toml).unwrap();
+        }
+        let draft = dir.join(format!(".{name}.draft"));
+        std::fs::write(&draft, wasm).unwrap();
+        std::fs::rename(&draft, dir.join(format!("{name}.wasm"))).unwrap();
+    }
+
+    /// Starts the host.
+    pub fn run(self) -> Host {
+        let file = self.path("trommel.toml");
+        std::fs::write(&file, &self.config).unwrap();
+        let mut command = Command::new(TROMMEL);
+        command.args(["run", "--config"]).arg(&file);
+        let running = Running::start(&mut command, &self.path("stdout"), &self.path("log"));
+        Host { dir: self, running }
+    }
+}
+
+/// A running host.
+pub struct Host {
+    pub dir: HostDir,
+    pub running: Running,
+}
+
+impl Host {
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path(name)
+    }
+
+    /// Waits until a line of its log holds a text.
+    pub fn wait_for_log(&mut self, text: &str) {
+        wait_for(&format!("{text:?} in the log"), || {
+            assert!(self.running.ended().is_none(), "the host ended: {}", self.running.log());
+            self.running.log().contains(text).then_some(())
+        });
+    }
+
+    /// Ends it in order.
+    pub fn stop(&mut self) -> Tally {
+        self.running.terminate();
+        let begun = std::time::Instant::now();
+        let status = self.running.wait();
+        assert!(status.success(), "the host: {status}: {}", self.running.log());
+        assert!(begun.elapsed().as_secs() < 10, "it took {:?} to stop", begun.elapsed());
+        Tally::read(&self.running.log())
+    }
+
+    /// The lines of one of its files as JSON.
+    pub fn lines(&self, name: &str) -> Vec<serde_json::Value> {
+        json_lines(&self.path(name))
+    }
+
+    /// The ids in a sink's file, by stream, in order.
+    pub fn ids(&self, name: &str, stream: &str) -> Vec<String> {
+        ids(&self.lines(name), stream)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+}
+
+/// The ids of one stream's events.
+pub fn ids(events: &[serde_json::Value], stream: &str) -> Vec<String> {
+    let of_stream = events.iter().filter(|event| event["stream"] == stream);
+    of_stream.map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+}
+
+
+impl Host {
+    /// A page of its HTTP server.
+    pub fn get(&self, path: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let address = wait_for("the host's address", || {
+            std::fs::read_to_string(self.path("data/listen.addr")).ok()
+        });
+        let mut stream = std::net::TcpStream::connect(address.trim()).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> String {
+        self.get("/metrics")
+    }
+
+    /// How many frames a pipeline has settled so far.
+    pub fn settled(&self, pipeline: &str) -> u64 {
+        let metrics = self.metrics();
+        ["delivered", "filtered", "dead_lettered"]
+            .iter()
+            .map(|end| {
+                let prefix = format!("trommel_{end}_total{{pipeline=\"{pipeline}\"}} ");
+                let values = metrics.lines().filter_map(|line| line.strip_prefix(&prefix));
+                values.map(|value| value.parse::<u64>().unwrap()).sum::<u64>()
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,61 @@
+//! What tests are made of: a simulator, a host, a folder for both, and waiting for conditions. Key
+//! types: [`Sim`], [`Host`].
+
+mod host;
+mod process;
+pub mod python;
+mod sim;
+
+pub use host::{Host, HostDir, Tally};
+pub use process::{Running, output_of};
+pub use sim::{LedgerLine, Sim};
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub const TROMMEL: &str = env!("CARGO_BIN_EXE_trommel");
+
+/// How long a test waits for what should happen soon; generous, for machines differ.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Waits until `look` gives something.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < SOON, "waited {SOON:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// Waits until `look` says yes.
+pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
+    wait_for(what, || look().then_some(()));
+}
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A plugin that `make plugins` built.
+pub fn plugin(name: &str) -> PathBuf {
+    let path = repository().join("target/plugins").join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} is missing: run `make plugins`", path.display());
+    path
+}
+
+/// The lines of a file, each as JSON.
+pub fn json_lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// How many lines a file has; 0 if it is not there.
+pub fn count_lines(path: &Path) -> usize {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}

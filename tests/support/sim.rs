@@ -1,0 +1,80 @@
+//! The simulator as a process, and its ledger. Key type: [`Sim`].
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Running, TROMMEL, wait_for};
+
+/// A running simulator.
+pub struct Sim {
+    /// What it printed when it was ready.
+    pub ready: Ready,
+    /// Its folder.
+    pub dir: TempDir,
+    running: Running,
+}
+
+/// How to reach it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    pub base_url: String,
+    pub token_endpoint: String,
+    pub ca_file: PathBuf,
+    pub client_id: String,
+    pub client_secret: String,
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LedgerLine {
+    pub stream: String,
+    pub id: String,
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub sent: u64,
+    pub data: Value,
+}
+
+impl Sim {
+    /// Starts `trommel sim central` with a ledger and these arguments besides.
+    pub fn start(args: &[&str]) -> Sim {
+        let dir = TempDir::new().unwrap();
+        let (out, log) = (dir.path().join("ready.json"), dir.path().join("sim.log"));
+        let mut command = Command::new(TROMMEL);
+        command
+            .args(["sim", "central", "--tls-dir"])
+            .arg(dir.path().join("tls"))
+            .arg("--ledger")
+            .arg(dir.path().join("ledger.jsonl"))
+            .args(args);
+        let mut running = Running::start(&mut command, &out, &log);
+        let ready = wait_for("the simulator", || {
+            assert!(running.ended().is_none(), "the simulator ended: {}", running.log());
+            let text = std::fs::read_to_string(&out).unwrap();
+            text.ends_with('\n').then(|| serde_json::from_str(&text).expect("its one line"))
+        });
+        Sim { ready, dir, running }
+    }
+
+    /// Ends it in order; its ledger is complete then.
+    pub fn stop(&mut self) -> Vec<LedgerLine> {
+        self.running.terminate();
+        let status = self.running.wait();
+        assert!(status.success(), "the simulator: {status}: {}", self.running.log());
+        read_ledger(&self.ledger())
+    }
+
+    /// The path of its ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.path().join("ledger.jsonl")
+    }
+}
+
+fn read_ledger(path: &Path) -> Vec<LedgerLine> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
