@@ -20,6 +20,9 @@ const STALL: Duration = Duration::from_secs(60);
 /// How long the peer has for its part of a close, and a started piece to get out before one.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// The same when the simulator stops, which must not take long.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+
 /// Where a ledger counts, so much is written at a time: one TLS record, of which it is known
 /// whether it was written.
 const COUNTED_PIECE: usize = 16 * 1024;
@@ -117,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             End::Close(_, why) => tracing::debug!(stream = self.terms.stream, why, "closing"),
             End::ByPeer(_) => tracing::debug!(stream = self.terms.stream, "closed by the peer"),
         }
-        let deadline = Instant::now() + CLOSE_WAIT;
+        let stopping = self.terms.stop.borrow().is_some();
+        let deadline = Instant::now() + if stopping { STOP_WAIT } else { CLOSE_WAIT };
         if timeout_at(deadline, self.finish(end)).await.is_err() {
             tracing::debug!(stream = self.terms.stream, "the peer did not close");
         }

@@ -38,7 +38,7 @@ const MAX_CONNECTIONS: usize = 4_096;
 const GRACE: Duration = Duration::from_millis(1_500);
 
 /// By when everything has ended: the grace, and a close.
-const END: Duration = Duration::from_secs(8);
+const END: Duration = Duration::from_secs(6);
 
 /// Batches that wait for one connection: few where they are full, more where they hold an event
 /// each.

@@ -134,18 +134,18 @@ fn random(rng: &mut Rng) -> String {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_token_wears_out() {
+    #[test]
+    fn a_token_wears_out() {
         let tokens = Tokens::new(1, Duration::from_secs(10));
         let token = tokens.issue();
         assert!(tokens.check(&token).is_some());
         assert!(tokens.check("another").is_none());
-        tokio::time::advance(Duration::from_secs(11)).await;
-        assert!(tokens.check(&token).is_none());
+        let short = Tokens::new(1, Duration::ZERO);
+        assert!(short.check(&short.issue()).is_none());
     }
 
-    #[tokio::test]
-    async fn a_revocation_spares_what_comes_after() {
+    #[test]
+    fn a_revocation_spares_what_comes_after() {
         let tokens = Tokens::new(1, Duration::from_secs(10));
         let (before, mut told) = (tokens.issue(), tokens.revocations());
         tokens.revoke_all(3);
