@@ -109,7 +109,6 @@ pub async fn run(args: SimArgs) -> Result<(), SimError> {
     let line = serde_json::to_string(handle.ready()).map_err(|e| SimError::Output(e.into()))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(SimError::Output)?;
-    drop(stdout);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use super::SimError;
 use super::batch::{Batch, EXTRA, Mark, Pending};
 use super::envelope::Envelopes;
 use super::faults::Faults;
@@ -15,7 +16,6 @@ use super::ledger::Entry;
 use super::options::{Options, Rate};
 use super::tokens::Tokens;
 use super::websocket::{MAX_HEADER, Opcode, push_header};
-use super::SimError;
 use crate::decode::catalog::Stream;
 use crate::sim::content::{self, Feed, Moment, Rng};
 
@@ -60,8 +60,8 @@ impl Clock {
         ledger: Option<SyncSender<Entry>>,
     ) -> Result<Self, SimError> {
         let (stream, seed) = (options.streams[index], options.seed);
-        let feed = content::feed(stream, seed)
-            .ok_or_else(|| SimError::Stream(stream.name.to_owned()))?;
+        let feed =
+            content::feed(stream, seed).ok_or_else(|| SimError::Stream(stream.name.to_owned()))?;
         Ok(Clock {
             stream,
             index,

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::batch::{Batch, Delivery};
-use super::hub::passes;
+use super::batch::Delivery;
+use super::outgoing::Outgoing;
 use super::tokens::Revocation;
 use super::websocket::{FromClient, Incoming, Opcode, Violation, push_close, push_control};
 
@@ -22,10 +22,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// The same when the simulator stops, which must not take long.
 const STOP_WAIT: Duration = Duration::from_secs(2);
-
-/// Where a ledger counts, so much is written at a time: one TLS record, of which it is known
-/// whether it was written.
-const COUNTED_PIECE: usize = 16 * 1024;
 
 /// Pings of a client that does not read its pongs are answered up to here.
 const MAX_CONTROL: usize = 16 * 1024;
@@ -57,7 +53,7 @@ pub(super) struct Connection<S> {
     incoming: Incoming,
     queue: mpsc::Receiver<Delivery>,
     /// The delivery being written, and the piece of it (or of `control`) that is.
-    current: Option<Current>,
+    current: Option<Outgoing>,
     piece: Bytes,
     piece_marks: usize,
     flushing: bool,
@@ -134,10 +130,12 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             if let Some(end) = self.handle_incoming() {
                 return end;
             }
-            if self.piece.is_empty() && !self.flushing && !self.next_piece(closing.is_some()) {
-                if let Some(reason) = closing {
-                    return End::Close(1000, reason);
-                }
+            let free = self.piece.is_empty() && !self.flushing;
+            if free
+                && !self.next_piece(closing.is_some())
+                && let Some(reason) = closing
+            {
+                return End::Close(1000, reason);
             }
             match self.step(&mut buffer, closing.is_some()).await {
                 Step::Read(Ok(0)) => return End::Gone("the peer closed without a Close".into()),
@@ -152,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     return End::Gone(error.to_string());
                 }
                 Step::Delivered(Some(delivery)) => {
-                    self.current = Some(Current::new(delivery, &self.terms.filter));
+                    self.current = Some(Outgoing::new(delivery, &self.terms.filter));
                 }
                 // The clock has let go of it: the simulator stops, and all is written.
                 Step::Delivered(None) => return End::Close(1000, "the simulator stops"),
@@ -167,16 +165,16 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     /// Waits for the next thing to happen.
     async fn step(&mut self, buffer: &mut [u8], closing: bool) -> Step {
-        let writing = !self.piece.is_empty();
-        let idle = !writing && !self.flushing && self.current.is_none() && !closing;
+        let busy = !self.piece.is_empty() || self.flushing;
+        let idle = !busy && self.current.is_none() && !closing;
         let patience = if closing { CLOSE_WAIT } else { STALL };
         tokio::select! {
             biased;
             reason = close_now(&mut self.terms), if !closing => Step::CloseNow(reason),
             read = self.reader.read(buffer) => Step::Read(read),
-            step = write(&mut self.writer, &self.piece), if writing || self.flushing => step,
+            step = write(&mut self.writer, &self.piece), if busy => step,
             delivery = self.queue.recv(), if idle => Step::Delivered(delivery),
-            () = sleep_until(self.progress + patience), if writing || self.flushing => Step::Stalled,
+            () = sleep_until(self.progress + patience), if busy => Step::Stalled,
         }
     }
 
@@ -243,22 +241,30 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         if self.writer.write_all(&frame).await.is_err() || self.writer.flush().await.is_err() {
             return;
         }
+        if wait_for_close {
+            self.wait_for_close().await;
+        }
+        // Says close_notify, then hears the peer out: closing with its bytes unread would reset the
+        // connection, and that could cost the peer what it has not read yet.
         let mut buffer = [0; 4_096];
-        while wait_for_close {
+        if self.writer.shutdown().await.is_ok() {
+            while self.reader.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+        }
+    }
+
+    /// Reads until the peer's Close, or its end.
+    async fn wait_for_close(&mut self) {
+        let mut buffer = [0; 4_096];
+        loop {
             match self.incoming.next() {
-                Ok(Some(FromClient::Close(_))) | Err(_) => break,
+                Ok(Some(FromClient::Close(_))) | Err(_) => return,
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
             }
             match self.reader.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => return,
                 Ok(length) => self.incoming.extend(&buffer[..length]),
             }
-        }
-        // Says close_notify, then hears the peer out: closing with its bytes unread would reset the
-        // connection, and that could cost the peer what it has not read yet.
-        if self.writer.shutdown().await.is_ok() {
-            while self.reader.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
         }
     }
 }
@@ -302,72 +308,4 @@ impl From<Violation> for End {
     fn from(violation: Violation) -> Self {
         End::Close(violation as u16, "this frame is against the protocol")
     }
-}
-
-/// A delivery being written.
-struct Current {
-    delivery: Delivery,
-    /// What passes the filter.
-    bytes: Bytes,
-    /// The frames of `bytes`: where each ends, and its place in the batch. Empty where nobody
-    /// counts.
-    frames: Vec<(usize, usize)>,
-    at: usize,
-    counted: usize,
-}
-
-impl Current {
-    fn new(delivery: Delivery, filter: &Option<Arc<[bool]>>) -> Self {
-        let batch = &delivery.batch;
-        let (bytes, frames) = match filter {
-            None => (batch.bytes.clone(), Vec::new()),
-            Some(_) => pick(batch, filter),
-        };
-        let frames = match filter {
-            None if batch.is_counted() => {
-                let ends = batch.marks.iter().map(|mark| mark.end as usize);
-                ends.zip(0..).collect()
-            }
-            _ => frames,
-        };
-        Current { delivery, bytes, frames, at: 0, counted: 0 }
-    }
-
-    /// The next piece, and how many frames are out once it is.
-    fn next_piece(&mut self) -> (Bytes, usize) {
-        let from = self.at;
-        let mut marks = self.frames.len();
-        self.at = self.bytes.len();
-        if self.delivery.batch.is_counted() {
-            // At least one frame, else as many as fit.
-            let fits = |(end, _): &(usize, usize)| *end <= from + COUNTED_PIECE;
-            marks = self.frames.partition_point(fits).max(self.counted + 1).min(marks);
-            self.at = marks.checked_sub(1).map_or(self.at, |last| self.frames[last].0);
-        }
-        (self.bytes.slice(from..self.at), marks)
-    }
-
-    fn count(&mut self, marks: usize) {
-        for (_, index) in self.frames.get(self.counted..marks).unwrap_or_default() {
-            self.delivery.batch.count(*index);
-        }
-        self.counted = self.counted.max(marks);
-    }
-
-    fn is_done(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-}
-
-/// The frames of a batch that pass a filter, in one piece.
-fn pick(batch: &Batch, filter: &Option<Arc<[bool]>>) -> (Bytes, Vec<(usize, usize)>) {
-    let mut bytes = Vec::with_capacity(batch.bytes.len());
-    let mut frames = Vec::new();
-    for (index, mark) in batch.marks.iter().enumerate() {
-        if passes(filter, mark.kind) {
-            bytes.extend_from_slice(&batch.bytes[batch.start(index)..mark.end as usize]);
-            frames.push((bytes.len(), index));
-        }
-    }
-    (bytes.into(), frames)
 }

@@ -44,10 +44,8 @@ impl Envelopes {
     pub fn new(stream: &Stream, seed: u64) -> Self {
         let tenant = content::tenant(seed);
         let kinds = (0..stream.payloads.len()).map(|n| Kind::new(stream, n, &tenant)).collect();
-        let tail = CloudEvent {
-            datacontenttype: "application/protobuf".into(),
-            ..CloudEvent::default()
-        };
+        let tail =
+            CloudEvent { datacontenttype: "application/protobuf".into(), ..CloudEvent::default() };
         Envelopes { key: key(seed, stream.name), kinds, tail: tail.encode_to_vec() }
     }
 
@@ -57,20 +55,16 @@ impl Envelopes {
     }
 
     /// Appends an event as a binary frame.
-    pub fn push(
-        &self,
-        out: &mut Vec<u8>,
-        kind: usize,
-        bits: u64,
-        now: &Moment,
-        payload: &[u8],
-    ) {
+    pub fn push(&self, out: &mut Vec<u8>, kind: usize, bits: u64, now: &Moment, payload: &[u8]) {
         let Kind { head, url } = &self.kinds[kind];
         let any = url.len() + field_length(payload.len());
         let (seconds, nanos) = (now.seconds(), u64::from(now.nanos()));
         let time = 2 + encoded_len_varint(seconds) + encoded_len_varint(nanos);
-        let length =
-            field_length(ID_LENGTH) + head.len() + field_length(any) + field_length(time) + self.tail.len();
+        let length = field_length(ID_LENGTH)
+            + head.len()
+            + field_length(any)
+            + field_length(time)
+            + self.tail.len();
         push_header(out, Opcode::Binary, length);
         push_id(out, bits);
         out.extend_from_slice(head);

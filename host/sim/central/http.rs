@@ -53,8 +53,15 @@ pub(super) struct Site {
 /// Where a request that became a stream is left for whoever runs the connection.
 pub(super) type Slot = Mutex<Option<Opened>>;
 
+/// An answer that says no.
+type Refusal = Box<Response<String>>;
+
 /// Answers one request.
-pub(super) async fn answer(site: &Site, request: Request<Incoming>, slot: &Slot) -> Response<String> {
+pub(super) async fn answer(
+    site: &Site,
+    request: Request<Incoming>,
+    slot: &Slot,
+) -> Response<String> {
     if request.uri().path() == TOKEN_PATH {
         return token(&site.tokens, request).await;
     }
@@ -63,17 +70,18 @@ pub(super) async fn answer(site: &Site, request: Request<Incoming>, slot: &Slot)
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
             response
         }
-        Err(response) => response,
+        Err(refusal) => *refusal,
     }
 }
 
 fn open(
     site: &Site,
     mut request: Request<Incoming>,
-) -> Result<(Opened, Response<String>), Response<String>> {
+) -> Result<(Opened, Response<String>), Refusal> {
     let path = request.uri().path().trim_start_matches('/');
     let index = site.streams.iter().position(|stream| stream.path() == path);
-    let index = index.ok_or_else(|| text(StatusCode::NOT_FOUND, "There is no such stream.\n"))?;
+    let index =
+        index.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, "There is no such stream.\n")))?;
     let accept = accept(request.method(), request.headers())?;
     let revoked = site.tokens.revocations();
     let grant = bearer(request.headers()).and_then(|token| site.tokens.check(token));
@@ -81,7 +89,7 @@ fn open(
         let mut response = text(StatusCode::UNAUTHORIZED, "The access token is not valid.\n");
         let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
-        response
+        Box::new(response)
     })?;
     let wanted = wanted(&request);
     let filter = wanted.map(|wanted| filter(site.streams[index], &wanted));
@@ -90,27 +98,31 @@ fn open(
 }
 
 /// The answer to a WebSocket handshake, if the request is one.
-fn accept(method: &Method, headers: &HeaderMap) -> Result<Response<String>, Response<String>> {
+fn accept(method: &Method, headers: &HeaderMap) -> Result<Response<String>, Refusal> {
     let has = |name, token: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+        values
+            .flat_map(|value| value.split(','))
+            .any(|part| part.trim().eq_ignore_ascii_case(token))
     };
     if method != Method::GET || !has(UPGRADE, "websocket") || !has(CONNECTION, "upgrade") {
         let answer = "This is a WebSocket stream; connect to it with a WebSocket client.\n";
         let mut response = text(StatusCode::UPGRADE_REQUIRED, answer);
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(response);
+        return Err(Box::new(response));
     }
     if !has(SEC_WEBSOCKET_VERSION, "13") {
         let mut response = text(StatusCode::UPGRADE_REQUIRED, "Only WebSocket version 13.\n");
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(Box::new(response));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).ok_or_else(|| {
-        text(StatusCode::BAD_REQUEST, "The header Sec-WebSocket-Key is missing.\n")
+        Box::new(text(StatusCode::BAD_REQUEST, "The header Sec-WebSocket-Key is missing.\n"))
     })?;
     let key = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
-    let key = key.map_err(|_| text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not valid.\n"))?;
+    let key = key.map_err(|_| {
+        Box::new(text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not valid.\n"))
+    })?;
     let mut response = Response::new(String::new());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -1,6 +1,6 @@
-//! A stand-in for New Central's streaming service that the vendor's own client accepts: TLS, a token
-//! endpoint, the ten streams of the catalogue, and a ledger of what it sent to whom. Knows the
-//! content only as payloads. Key types: [`Server`], [`Options`].
+//! A stand-in for New Central's streaming service that the vendor's own client accepts: TLS, a
+//! token endpoint, the ten streams of the catalogue, and a ledger of what it sent to whom. Knows
+//! the content only as payloads. Key types: [`Server`], [`Options`].
 //!
 //! One thread for each stream (`clock`) makes events and cuts them into batches of ready WebSocket
 //! frames; one task for each connection writes whole batches. Between them lie bounded queues, so
@@ -15,12 +15,14 @@ mod http;
 mod hub;
 mod ledger;
 mod options;
+mod outgoing;
 mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tokens;
 mod websocket;
+mod works;
 
 pub use faults::{FAULTS, Fault, FaultSpec, Faults};
 pub use options::{Options, Rate};

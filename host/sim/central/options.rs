@@ -57,6 +57,17 @@ pub enum Rate {
     Max,
 }
 
+impl Rate {
+    /// How many batches may wait for one connection: few where they are full, more where they hold
+    /// an event each.
+    pub(super) fn queue(self) -> usize {
+        match self {
+            Rate::Max => 4,
+            Rate::PerSecond(_) => 256,
+        }
+    }
+}
+
 impl Default for Rate {
     fn default() -> Self {
         Rate::PerSecond(100.0)

@@ -1,11 +1,9 @@
-//! The simulator as a whole: starts clocks and ledgers, accepts connections, and stops everything in
-//! good order. Key types: [`Server`], [`Handle`].
+//! The simulator as a whole: starts clocks and ledgers, accepts connections, and stops everything
+//! in good order. Key types: [`Server`], [`Handle`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle as Thread;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -19,14 +17,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::SimError;
-use super::clock::Clock;
 use super::connection::{Connection, Terms};
 use super::http::{self, Opened, Site, Slot, TOKEN_PATH};
 use super::hub::{Hub, Subscriber};
-use super::ledger::{self, LedgerFile};
-use super::options::{Options, Rate};
+use super::options::Options;
 use super::tls::Tls;
 use super::tokens::Tokens;
+use super::works::{Ended, Works};
 
 /// How long a client may take for the TLS handshake, and then for a request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -39,11 +36,6 @@ const GRACE: Duration = Duration::from_millis(1_500);
 
 /// By when everything has ended: the grace, and a close.
 const END: Duration = Duration::from_secs(6);
-
-/// Batches that wait for one connection: few where they are full, more where they hold an event
-/// each.
-const QUEUE_MAX: usize = 4;
-const QUEUE_PACED: usize = 256;
 
 /// Where a started simulator is, and how to get in. Its JSON is the line that scripts wait for.
 #[derive(Debug, Clone, Serialize)]
@@ -97,9 +89,7 @@ impl Handle {
     }
 }
 
-fn joined(
-    result: Result<Result<(), SimError>, tokio::task::JoinError>,
-) -> Result<(), SimError> {
+fn joined(result: Result<Result<(), SimError>, tokio::task::JoinError>) -> Result<(), SimError> {
     result.unwrap_or(Err(SimError::Stopped("server")))
 }
 
@@ -123,7 +113,7 @@ impl Server {
             site: Site { streams: options.streams.clone(), tokens },
             hubs: works.hubs.clone(),
             stop_at,
-            queue: if options.rate == Rate::Max { QUEUE_MAX } else { QUEUE_PACED },
+            queue: options.rate.queue(),
             drop: options.faults.drop.map(std::num::NonZeroU64::get),
         };
         let task = tokio::spawn(serve(listener, Arc::new(house), works, ended, stopping));
@@ -145,77 +135,6 @@ fn ready(address: SocketAddr, ca_file: PathBuf, tokens: &Tokens) -> Ready {
     }
 }
 
-/// The threads: a clock for each stream, and a ledger where one is asked for.
-struct Works {
-    hubs: Vec<Arc<Hub>>,
-    threads: Vec<Thread<()>>,
-}
-
-/// Tells how a thread ended, even if it panicked.
-struct Alarm {
-    name: &'static str,
-    result: Option<Result<(), SimError>>,
-    tell: mpsc::Sender<Result<(), SimError>>,
-}
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        let result = self.result.take().unwrap_or(Err(SimError::Stopped(self.name)));
-        // There is room for one word from each thread; nobody listens only once all is over.
-        let _ = self.tell.try_send(result);
-    }
-}
-
-type Ended = mpsc::Receiver<Result<(), SimError>>;
-
-impl Works {
-    fn start(options: &Options, tokens: &Arc<Tokens>) -> Result<(Self, Ended), SimError> {
-        let (tell, ended) = mpsc::channel(2 * options.streams.len() + 1);
-        let mut works = Works { hubs: Vec::new(), threads: Vec::new() };
-        let file = options.ledger.as_deref().map(LedgerFile::create).transpose()?.map(Arc::new);
-        let depth = if options.rate == Rate::Max { 4 * QUEUE_MAX } else { 2 * QUEUE_PACED };
-        for (index, stream) in options.streams.iter().copied().enumerate() {
-            let hub = Arc::new(Hub::default());
-            works.hubs.push(Arc::clone(&hub));
-            let ledger = file.clone().map(|file| {
-                let (sender, receiver) = sync_channel(depth);
-                let run = move || ledger::run(stream, &receiver, &file);
-                works.spawn("ledger", tell.clone(), run).map(|()| sender)
-            });
-            let clock = Clock::new(index, options, hub, Arc::clone(tokens), ledger.transpose()?)?;
-            let run = move || {
-                clock.run();
-                Ok(())
-            };
-            works.spawn("clock", tell.clone(), run)?;
-        }
-        Ok((works, ended))
-    }
-
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        tell: mpsc::Sender<Result<(), SimError>>,
-        run: impl FnOnce() -> Result<(), SimError> + Send + 'static,
-    ) -> Result<(), SimError> {
-        let mut alarm = Alarm { name, result: None, tell };
-        let run = move || {
-            alarm.result = Some(run());
-            drop(alarm);
-        };
-        let thread = std::thread::Builder::new().name(name.into()).spawn(run);
-        self.threads.push(thread.map_err(SimError::Thread)?);
-        Ok(())
-    }
-}
-
-impl Drop for Works {
-    /// Also when the start fails half way, or the task is thrown away: no thread is left behind.
-    fn drop(&mut self) {
-        self.hubs.iter().for_each(|hub| hub.stop());
-    }
-}
-
 /// What every connection needs.
 struct House {
     acceptor: TlsAcceptor,
@@ -229,7 +148,7 @@ struct House {
 async fn serve(
     listener: TcpListener,
     house: Arc<House>,
-    mut works: Works,
+    works: Works,
     mut ended: Ended,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), SimError> {
@@ -263,15 +182,17 @@ async fn serve(
     drop(listener);
     house.stop_at.send_replace(Some(Instant::now() + GRACE));
     works.hubs.iter().for_each(|hub| hub.stop());
-    let drained = async { while let Some(result) = connections.join_next().await { note(result) } };
+    let drained = async {
+        while let Some(result) = connections.join_next().await {
+            note(result)
+        }
+    };
     if timeout(END, drained).await.is_err() {
         tracing::warn!(connections = connections.len(), "these did not end in time");
         connections.shutdown().await;
     }
-    let threads = std::mem::take(&mut works.threads);
-    let join = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(Thread::join));
-    let joined = join.await.is_ok_and(|result| result.is_ok());
-    let mut last = if joined { result } else { result.and(Err(SimError::Stopped("clock"))) };
+    let joined = tokio::task::spawn_blocking(move || works.join()).await;
+    let mut last = result.and(joined.unwrap_or(Err(SimError::Stopped("clock"))));
     while let Ok(result) = ended.try_recv() {
         last = last.and(result);
     }

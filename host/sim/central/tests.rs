@@ -378,8 +378,7 @@ async fn the_same_seed_gives_the_same_events_whatever_is_asked_of_it() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_is_an_error() {
-    let options =
-        Options { ledger: Some(PathBuf::from("/nowhere/ledger")), ..Options::default() };
+    let options = Options { ledger: Some(PathBuf::from("/nowhere/ledger")), ..Options::default() };
     let error = Server::start(options).await.unwrap_err();
     assert!(matches!(error, SimError::File { .. }));
 }

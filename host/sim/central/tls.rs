@@ -49,7 +49,7 @@ impl Tls {
             Some(config) => config,
             None => {
                 if dir.join(CERTIFICATE).exists() {
-                    tracing::warn!(dir = %dir.display(), "certificates are not good; making new ones");
+                    tracing::warn!(dir = %dir.display(), "no good certificates; making new");
                 }
                 make(&dir, listen)?;
                 load(&dir).ok_or(tokio_rustls::rustls::Error::NoCertificatesPresented)?
@@ -92,7 +92,8 @@ fn load(dir: &Path) -> Option<ServerConfig> {
     let name = ServerName::try_from("localhost").ok()?;
     let (first, others) = chain.split_first()?;
     verifier.ok()?.verify_server_cert(first, others, &name, &[], UnixTime::now()).ok()?;
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder.ok()?.with_no_client_auth().with_single_cert(chain, key).ok()?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Some(config)

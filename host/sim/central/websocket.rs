@@ -94,7 +94,9 @@ impl Incoming {
             *byte ^= mask;
         }
         Ok(Some(match opcode {
-            8 => FromClient::Close(frame.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]))),
+            8 => {
+                FromClient::Close(frame.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]])))
+            }
             9 => FromClient::Ping(frame.to_vec()),
             _ => FromClient::Other,
         }))

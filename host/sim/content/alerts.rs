@@ -151,6 +151,7 @@ fn device(stage: &mut Stage, ap: usize) -> Alert {
 fn outage(stage: &mut Stage, site: usize) -> Alert {
     let aps = stage.world.sites[site].aps.clone();
     let serials = aps.map(|ap| stage.world.aps[ap].serial.clone()).collect();
-    let kind = ["Site outage", "Site", "Access Point", "Critical", "Several access points are down"];
+    let kind =
+        ["Site outage", "Site", "Access Point", "Critical", "Several access points are down"];
     Alert::new(stage, site, kind, serials)
 }

@@ -214,7 +214,7 @@ impl Unit {
             Kind::Wlan => say!(nth(&mut self.wlans, turn), now, out),
             Kind::Tunnel => {
                 let tunnel = nth(&mut self.tunnels, turn);
-                let rekeys = turn % 7 == 0;
+                let rekeys = turn.is_multiple_of(7);
                 let status = if rekeys { TunnelStatus::Rekeying } else { TunnelStatus::Connected };
                 tunnel.status = Some(status as i32);
                 tunnel.uptime = Some(uptime.saturating_sub(45));

@@ -139,8 +139,8 @@ fn wlan_change(number: usize, vlan: u32) -> LogDetails {
     };
     LogDetails {
         changed_json: Some(ChangedJson {
-            before_transaction: Some(object(vlan, number % 2 == 0)),
-            after_transaction: Some(object(vlan, number % 2 != 0)),
+            before_transaction: Some(object(vlan, number.is_multiple_of(2))),
+            after_transaction: Some(object(vlan, !number.is_multiple_of(2))),
         }),
         ..LogDetails::default()
     }

@@ -123,7 +123,7 @@ impl Feed for ClientsFeed {
                 STATE
             }
             // Now and then a client comes or goes of its own accord.
-            None if self.step % 9 == 0 => {
+            None if self.step.is_multiple_of(9) => {
                 let client = self.stage.rng.index(self.units.len());
                 let fails = self.stage.rng.per_mille(120);
                 let status = if fails { ClientStatus::Failed } else { ClientStatus::Connected };

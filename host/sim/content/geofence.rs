@@ -3,11 +3,11 @@
 
 use super::rng::key;
 use super::{Feed, Moment, Rng, Stage, message, put, set};
-use crate::decode::proto::network_services::geofence::v1alpha1::stream_geofence_message::GeofenceEvent;
 use crate::decode::proto::network_services::geofence::v1alpha1::{
     AssetTagGeofence, StreamGeofenceMessage, WifiClientGeofence, asset_tag_geofence,
-    wifi_client_geofence,
+    stream_geofence_message, wifi_client_geofence,
 };
+use stream_geofence_message::GeofenceEvent;
 
 /// Whoever crosses borders.
 struct Mover {
@@ -37,18 +37,24 @@ impl GeofenceFeed {
         let clients = stage.world.clients.iter().map(|client| {
             let ap = &stage.world.aps[client.ap];
             let hash = [key(1, &client.mac), key(2, &client.mac), key(3, &client.mac)];
-            mover(client.site, GeofenceEvent::WifiClientGeofence(message!(WifiClientGeofence {
-                zone_id: "",
-                sta_eth_mac: client.mac.as_str(),
-                assoc_bssid: ap.radios[1].bssids[client.ssid].as_str(),
-                hashed_sta_eth_mac: hash.map(|part| format!("{part:016x}")).concat(),
-            })))
+            mover(
+                client.site,
+                GeofenceEvent::WifiClientGeofence(message!(WifiClientGeofence {
+                    zone_id: "",
+                    sta_eth_mac: client.mac.as_str(),
+                    assoc_bssid: ap.radios[1].bssids[client.ssid].as_str(),
+                    hashed_sta_eth_mac: hash.map(|part| format!("{part:016x}")).concat(),
+                })),
+            )
         });
         let tags = stage.world.tags.iter().map(|tag| {
-            mover(tag.site, GeofenceEvent::AssetTagGeofence(message!(AssetTagGeofence {
-                zone_id: "",
-                device_id: tag.device_id.as_str(),
-            })))
+            mover(
+                tag.site,
+                GeofenceEvent::AssetTagGeofence(message!(AssetTagGeofence {
+                    zone_id: "",
+                    device_id: tag.device_id.as_str(),
+                })),
+            )
         });
         let (clients, tags) = (clients.collect(), tags.collect());
         GeofenceFeed { rng: stage.rng, clients, tags, step: 0 }
@@ -58,7 +64,7 @@ impl GeofenceFeed {
 impl Feed for GeofenceFeed {
     fn next(&mut self, now: &Moment, out: &mut Vec<u8>) -> usize {
         self.step += 1;
-        let kind = usize::from(self.step % 4 == 0);
+        let kind = usize::from(self.step.is_multiple_of(4));
         let movers = if kind == 0 { &mut self.clients } else { &mut self.tags };
         let at = self.rng.index(movers.len());
         movers[at].cross(&mut self.rng, now);

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::rng::Rng;
+use super::rng::{Rng, key, mix};
 use super::world::World;
 
 /// Length of one page of the calendar. Whatever breaks on a page is mended on it.
@@ -72,11 +72,12 @@ impl Calendar {
     }
 
     fn write_page(&mut self) {
-        let mut rng = Rng::new(self.seed, "calendar");
-        // One generator for each page, far apart from its neighbours.
-        let mut rng = Rng::new(rng.any() ^ self.page.wrapping_mul(0x9e37_79b9), "page");
+        // One generator for each page, so that a page does not depend on those before it.
+        let mut rng = Rng::new(key(self.seed, "calendar") ^ mix(self.page), "page");
         let start = self.page * PAGE_MILLIS;
-        let site = rng.index(self.sites.len());
+        // Each site has its turn.
+        let first = key(self.seed, "first site") % self.sites.len() as u64;
+        let site = (first + self.page) as usize % self.sites.len();
         let mut turns = self.outage(&mut rng, start, site);
         let elsewhere = (site + 1 + rng.index(self.sites.len() - 1)) % self.sites.len();
         let aps = self.sites[elsewhere].clone();

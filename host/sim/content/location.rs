@@ -1,10 +1,10 @@
 //! The feed `location`: clients and tags walk about their floors. Key type: [`LocationFeed`].
 
 use super::{Feed, Moment, Rng, Stage, message, put, set};
-use crate::decode::proto::network_services::location::v1alpha1::stream_location_message::LocationEvent;
 use crate::decode::proto::network_services::location::v1alpha1::{
-    AssetTagLocation, StreamLocationMessage, WifiClientLocation, ZoneEntry,
+    AssetTagLocation, StreamLocationMessage, WifiClientLocation, ZoneEntry, stream_location_message,
 };
+use stream_location_message::LocationEvent;
 
 /// Size of a floor in centimetres.
 const FLOOR: (i64, i64) = (6_000, 4_000);
@@ -43,7 +43,7 @@ impl LocationFeed {
 impl Feed for LocationFeed {
     fn next(&mut self, now: &Moment, out: &mut Vec<u8>) -> usize {
         self.step += 1;
-        let kind = usize::from(self.step % 4 == 0);
+        let kind = usize::from(self.step.is_multiple_of(4));
         let walkers = if kind == 0 { &mut self.clients } else { &mut self.tags };
         let at = self.step % walkers.len();
         let walker = &mut walkers[at];

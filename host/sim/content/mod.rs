@@ -28,9 +28,11 @@ use world::World;
 
 /// Fills the `optional` fields of a message: each value is put in `Some`, the rest stays empty.
 macro_rules! message {
-    ($ty:ident { $($field:ident: $value:expr),* $(,)? }) => {
-        $ty { $($field: Some($value.into()),)* ..$ty::default() }
-    };
+    ($ty:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        #[allow(clippy::needless_update, reason = "some messages are filled completely")]
+        let message = $ty { $($field: Some($value.into()),)* ..$ty::default() };
+        message
+    }};
 }
 use message;
 
@@ -93,7 +95,7 @@ pub(super) fn event_type(stream: &Stream, payload: usize) -> String {
 pub(super) fn type_url(stream: &Stream, payload: usize) -> String {
     let message = stream.payloads[payload].message;
     match stream.name {
-        "ap-events" if payload % 3 != 0 => format!("type.googleapis.com/ap.{message}"),
+        "ap-events" if !payload.is_multiple_of(3) => format!("type.googleapis.com/ap.{message}"),
         "audit-trail-events" => {
             format!("type.googleapis.com/network_services.audit_trail.v1alpha1.{message}")
         }

@@ -42,7 +42,8 @@ pub(super) struct WidsFeed {
 impl WidsFeed {
     pub fn new(mut stage: Stage) -> Self {
         let networks = 0..FOREIGN.len() * stage.world.sites.len();
-        let foreign = networks.map(|n| wrap(Type::WidsRulesEvent(foreign(&mut stage, n)))).collect();
+        let foreign =
+            networks.map(|n| wrap(Type::WidsRulesEvent(foreign(&mut stage, n)))).collect();
         let attacks = 0..ATTACKS.len() * stage.world.sites.len();
         let attacks =
             attacks.map(|n| wrap(Type::WidsSignaturesEvent(attack(&mut stage, n)))).collect();
@@ -54,7 +55,7 @@ impl WidsFeed {
 impl Feed for WidsFeed {
     fn next(&mut self, now: &Moment, out: &mut Vec<u8>) -> usize {
         self.step += 1;
-        let kind = usize::from(self.step % 3 == 0);
+        let kind = usize::from(self.step.is_multiple_of(3));
         let messages = if kind == 0 { &mut self.foreign } else { &mut self.attacks };
         let at = self.rng.index(messages.len());
         let serial = &self.serials[self.rng.index(self.serials.len())];

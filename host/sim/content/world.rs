@@ -207,7 +207,11 @@ impl World {
         for number in 0..3 {
             self.tags.push(Tag {
                 site: index,
-                name: format!("{name}-{}-{:02}", ["forklift", "cart", "cradle"][number], number + 1),
+                name: format!(
+                    "{name}-{}-{:02}",
+                    ["forklift", "cart", "cradle"][number],
+                    number + 1
+                ),
                 device_id: uuid(rng),
                 mac: mac(rng, [0xd0, 0xcf, 0x5e]),
             });
