@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod plugin;
 pub mod runner;
+pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -5,6 +5,7 @@ mod check;
 mod decode;
 mod plugin;
 mod run;
+mod sim;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::config::{Config, ConfigError};
+use crate::telemetry;
 
 /// Keeps live event streams open and passes every event through sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -42,6 +44,9 @@ enum Command {
     #[command(after_help = "Example:\n  trommel decode --stream ap-events frame.bin\n  \
         trommel decode --framed < frames.bin")]
     Decode(decode::DecodeArgs),
+    /// Runs a simulator: a server that stands in for a vendor, for demos and tests
+    #[command(after_help = "Example:\n  trommel sim central --rate 500 --ledger ledger.jsonl")]
+    Sim(sim::SimArgs),
 }
 
 /// Where the configuration is.
@@ -112,6 +117,10 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Check(args) => check::run(&args),
         Command::Plugin(command) => plugin::run(&command),
         Command::Decode(args) => decode::run(&args),
+        Command::Sim(args) => {
+            telemetry::log::start(&crate::config::log_filter());
+            runtime()?.block_on(sim::run(args)).map_err(Exit::run_time)
+        }
     }
 }
 

@@ -2,3 +2,4 @@
 //! [`central`].
 
 pub mod central;
+mod content;

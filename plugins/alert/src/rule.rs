@@ -14,9 +14,12 @@ use crate::window::Threshold;
 
 /// More would make each event's share of `state` too large.
 const MAX_COUNT: usize = 1_000;
-/// Group values and distinct values are part of `state`: longer ones are cut and told apart by a
-/// hash.
-const MAX_VALUE: usize = 200;
+/// The host takes keys of a kilobyte and values of a megabyte in `state`. What would be longer than
+/// these is cut and told apart by a hash.
+const MAX_KEY: usize = 500;
+const MAX_GROUP: usize = 200;
+const MAX_VALUE: usize = 100;
+const MAX_NAME: usize = 100;
 
 /// The configuration as written. Rules are read one by one, so that an error can say which.
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +118,9 @@ impl Rule {
         if spec.name.is_empty() || spec.name.contains('/') {
             return Err("the name must not be empty or hold a /".into());
         }
+        if spec.name.len() > MAX_NAME {
+            return Err(format!("the name is longer than {MAX_NAME} bytes"));
+        }
         if !(1..=MAX_COUNT).contains(&spec.count) {
             return Err(format!("\"count\" must be from 1 to {MAX_COUNT}"));
         }
@@ -166,7 +172,7 @@ impl Rule {
 
     /// The values by which matches are grouped; empty where there is none.
     pub fn group(&self, data: &str) -> Vec<String> {
-        self.group.iter().map(|pointer| text_at(pointer, data)).collect()
+        self.group.iter().map(|pointer| short(text_at(pointer, data), MAX_GROUP)).collect()
     }
 
     /// The key of a group's alert. A `/` in a value is written `%2F`, so that keys of different
@@ -175,9 +181,9 @@ impl Rule {
         let mut key = self.name.clone();
         for value in group {
             key.push('/');
-            key.push_str(&short(value).replace('%', "%25").replace('/', "%2F"));
+            key.push_str(&value.replace('%', "%25").replace('/', "%2F"));
         }
-        key
+        short(key, MAX_KEY)
     }
 
     /// Names for the group's values: the pointer `/site/name` gives `site.name`.
@@ -187,7 +193,7 @@ impl Rule {
 
     /// The value that must be distinct, if the rule counts values.
     pub fn value(&self, data: &str) -> Option<String> {
-        self.distinct.as_ref().map(|pointer| short(&text_at(pointer, data)))
+        self.distinct.as_ref().map(|pointer| short(text_at(pointer, data), MAX_VALUE))
     }
 
     /// Whether it counts distinct values.
@@ -196,13 +202,13 @@ impl Rule {
     }
 }
 
-fn short(value: &str) -> String {
-    if value.len() <= MAX_VALUE {
-        return value.to_string();
+fn short(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
     }
     // FNV-1a: told apart for certain enough, and the same in every version of this plugin.
-    let hash = value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("{}~{hash:016x}", &value[..value.floor_char_boundary(MAX_VALUE)])
+    format!("{}~{hash:016x}", &text[..text.floor_char_boundary(max)])
 }

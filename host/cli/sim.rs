@@ -1,0 +1,119 @@
+//! `trommel sim`: the simulators, from the command line. A thin layer over [`crate::sim`]: standard
+//! output carries the one line that says where the simulator is. Key type: [`SimArgs`].
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::decode::catalog::{STREAMS, Stream};
+use crate::sim::central::{FAULTS, Fault, Options, Rate, Server, SimError};
+
+/// Arguments of `trommel sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    #[command(subcommand)]
+    what: Simulator,
+}
+
+#[derive(Debug, Subcommand)]
+enum Simulator {
+    /// Simulate New Central's streaming service
+    Central(CentralArgs),
+}
+
+/// Arguments of `trommel sim central`.
+#[derive(Debug, Args)]
+#[command(after_help = fault_help())]
+pub struct CentralArgs {
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where ca.pem, server.pem and server.key are kept; made if missing [default: a new folder
+    /// among the temporary files]
+    #[arg(long, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// The same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Serve only these streams
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = stream)]
+    streams: Vec<&'static Stream>,
+    /// Events a second of each stream, or "max": as fast as the slowest client takes them
+    #[arg(long, value_name = "N|max", default_value = "100")]
+    rate: Rate,
+    /// Events of each stream; then its connections stay open, idle
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// How long an access token is good for
+    #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
+    token_life: u64,
+    /// Write down each event and how many connections got it
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Do something wrong; may be given more than once
+    #[arg(long = "fault", value_name = "NAME=VALUE")]
+    faults: Vec<Fault>,
+}
+
+fn fault_help() -> String {
+    let lines = FAULTS.iter().map(|spec| {
+        let example = format!("{}={}", spec.name, spec.value);
+        format!("\n  {example:<12} {}", spec.doc)
+    });
+    format!("Faults:{}", lines.collect::<String>())
+}
+
+fn stream(name: &str) -> Result<&'static Stream, String> {
+    Stream::named(name).ok_or_else(|| {
+        let names: Vec<_> = STREAMS.iter().map(|stream| stream.name).collect();
+        format!("unknown stream; there are {}", names.join(", "))
+    })
+}
+
+impl CentralArgs {
+    fn options(self) -> Options {
+        let mut streams: Vec<&'static Stream> = Vec::new();
+        for stream in self.streams {
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+        Options {
+            listen: self.listen,
+            tls_dir: self.tls_dir,
+            seed: self.seed,
+            streams: if streams.is_empty() { STREAMS.iter().collect() } else { streams },
+            rate: self.rate,
+            count: self.count,
+            token_life: Duration::from_secs(self.token_life),
+            ledger: self.ledger,
+            faults: self.faults.into_iter().collect(),
+        }
+    }
+}
+
+/// Runs a simulator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot be started, or breaks.
+pub async fn run(args: SimArgs) -> Result<(), SimError> {
+    let Simulator::Central(args) = args.what;
+    // Before the ready line: whoever has read it may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(SimError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(SimError::Signal)?;
+    let mut handle = Server::start(args.options()).await?;
+    let line = serde_json::to_string(handle.ready()).map_err(|e| SimError::Output(e.into()))?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(SimError::Output)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        result = handle.ended() => return result,
+    }
+    tracing::info!("stopping");
+    handle.shutdown().await
+}

@@ -1,0 +1,233 @@
+//! The clock of one stream: a thread that makes its events, at a rate or as fast as they are taken,
+//! and hands them to every open connection. A thread, because it computes and because it sleeps
+//! more exactly than a timer wheel. Key type: [`Clock`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::SimError;
+use super::batch::{Batch, EXTRA, Mark, Pending};
+use super::envelope::Envelopes;
+use super::faults::Faults;
+use super::hub::{Hub, Subscriber, Wait};
+use super::ledger::Entry;
+use super::options::{Options, Rate};
+use super::tokens::Tokens;
+use super::websocket::{MAX_HEADER, Opcode, push_header};
+use crate::decode::catalog::Stream;
+use crate::sim::content::{self, Feed, Moment, Rng};
+
+/// A batch is closed when it has so many bytes: four TLS records.
+const BATCH_BYTES: usize = 62 * 1024;
+
+/// Above this rate the clock no longer wakes for each single event, but a thousand times a second.
+const SINGLE_RATE: f64 = 20_000.0;
+const TICK: Duration = Duration::from_millis(1);
+
+/// One stream's clock.
+pub(super) struct Clock {
+    stream: &'static Stream,
+    /// The stream's place among those served.
+    index: usize,
+    feed: Box<dyn Feed>,
+    envelopes: Envelopes,
+    now: Moment,
+    rate: Rate,
+    count: u64,
+    faults: Faults,
+    hub: Arc<Hub>,
+    tokens: Arc<Tokens>,
+    ledger: Option<SyncSender<Entry>>,
+    subscribers: Vec<Subscriber>,
+    /// When its first client came.
+    started: Option<Instant>,
+    made: u64,
+    /// Frames to put in that are no events; at most one of each kind.
+    extras: VecDeque<Opcode>,
+    noise: Rng,
+    payload: Vec<u8>,
+}
+
+impl Clock {
+    /// A clock that has not begun.
+    pub fn new(
+        index: usize,
+        options: &Options,
+        hub: Arc<Hub>,
+        tokens: Arc<Tokens>,
+        ledger: Option<SyncSender<Entry>>,
+    ) -> Result<Self, SimError> {
+        let (stream, seed) = (options.streams[index], options.seed);
+        let feed =
+            content::feed(stream, seed).ok_or_else(|| SimError::Stream(stream.name.to_owned()))?;
+        Ok(Clock {
+            stream,
+            index,
+            feed,
+            envelopes: Envelopes::new(stream, seed),
+            now: Moment::first(seed),
+            rate: options.rate,
+            count: options.count.unwrap_or(u64::MAX),
+            faults: options.faults,
+            hub,
+            tokens,
+            ledger,
+            subscribers: Vec::new(),
+            started: None,
+            made: 0,
+            extras: VecDeque::new(),
+            noise: Rng::new(seed, "extra frames"),
+            payload: Vec::with_capacity(1_024),
+        })
+    }
+
+    /// Runs until the simulator stops.
+    pub fn run(mut self) {
+        let mut wait = Wait::ForArrival;
+        while self.hub.gather(&mut self.subscribers, wait) {
+            self.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+            if self.started.is_none() && !self.subscribers.is_empty() {
+                tracing::info!(stream = self.stream.name, "the first client is here");
+                self.started = Some(Instant::now());
+            }
+            wait = match self.due() {
+                Due::Events(limit) => {
+                    self.make_and_hand_out(limit);
+                    Wait::No
+                }
+                Due::Later(wait) => wait,
+            };
+        }
+        tracing::debug!(stream = self.stream.name, events = self.made, "the clock stops");
+    }
+
+    /// How many events are due, or what to wait for.
+    fn due(&self) -> Due {
+        let left = self.count - self.made;
+        if left == 0 && self.extras.is_empty() {
+            return Due::Later(Wait::ForArrival);
+        }
+        match (self.rate, self.started) {
+            (_, None) => Due::Later(Wait::ForArrival),
+            (Rate::Max, _) if self.subscribers.is_empty() => Due::Later(Wait::ForArrival),
+            (Rate::Max, _) => Due::Events(left),
+            (Rate::PerSecond(rate), Some(started)) => {
+                // Reckoned from the start each time: whatever comes late is made up for.
+                let now = started.elapsed();
+                let due = (now.as_secs_f64() * rate) as u64 + 1;
+                if due > self.made || !self.extras.is_empty() {
+                    return Due::Events(left.min(due.saturating_sub(self.made)));
+                }
+                let mut next = Duration::from_secs_f64(self.made as f64 / rate);
+                if rate > SINGLE_RATE {
+                    next = next.max(now + TICK);
+                }
+                Due::Later(Wait::Until(started + next))
+            }
+        }
+    }
+
+    fn make_and_hand_out(&mut self, limit: u64) {
+        let before = self.made;
+        let batch = Arc::new(self.make(limit));
+        let (pending, settled) = match &self.ledger {
+            Some(_) => {
+                let (pending, settled) = Pending::new();
+                (Some(pending), Some(settled))
+            }
+            None => (None, None),
+        };
+        self.subscribers.retain_mut(|subscriber| subscriber.deliver(&batch, pending.as_ref()));
+        drop(pending);
+        if let (Some(ledger), Some(settled)) = (&self.ledger, settled) {
+            // When the ledger is gone the simulator is stopping because of it.
+            let _ = ledger.send(Entry { batch, settled });
+        }
+        if self.made > before && self.at_multiple_of(self.faults.expire) {
+            self.expire();
+        }
+    }
+
+    /// Makes a batch of at most so many events. It ends where a connection has to be closed, so
+    /// that nothing is made that it would have got.
+    fn make(&mut self, limit: u64) -> Batch {
+        let frames = self.subscribers.iter().filter_map(|subscriber| subscriber.left).min();
+        let frames = frames.unwrap_or(u64::MAX);
+        let expire = self.faults.expire.map_or(u64::MAX, |n| n.get() - self.made % n.get());
+        let until = self.made + limit.min(expire);
+        let mut bytes = Vec::with_capacity(BATCH_BYTES + 2 * 1_024);
+        let mut marks = Vec::with_capacity(256);
+        while bytes.len() < BATCH_BYTES && (marks.len() as u64) < frames {
+            let kind = if let Some(opcode) = self.extras.pop_front() {
+                self.push_extra(&mut bytes, opcode);
+                EXTRA
+            } else if self.made < until {
+                self.push_event(&mut bytes)
+            } else {
+                break;
+            };
+            marks.push(Mark { end: bytes.len() as u32, kind });
+        }
+        Batch::new(bytes, marks, self.ledger.is_some())
+    }
+
+    fn push_event(&mut self, bytes: &mut Vec<u8>) -> u8 {
+        let bits = self.envelopes.bits(self.made);
+        self.now.advance(self.made, bits);
+        self.payload.clear();
+        let kind = self.feed.next(&self.now, &mut self.payload);
+        self.envelopes.push(bytes, kind, bits, &self.now, &self.payload);
+        self.made += 1;
+        if self.at_multiple_of(self.faults.garbage) {
+            self.extras.push_back(Opcode::Binary);
+        }
+        if self.at_multiple_of(self.faults.text) {
+            self.extras.push_back(Opcode::Text);
+        }
+        kind as u8
+    }
+
+    fn at_multiple_of(&self, n: Option<std::num::NonZeroU64>) -> bool {
+        n.is_some_and(|n| self.made > 0 && self.made.is_multiple_of(n.get()))
+    }
+
+    fn push_extra(&mut self, bytes: &mut Vec<u8>, opcode: Opcode) {
+        if opcode == Opcode::Text {
+            let text = b"keepalive";
+            push_header(bytes, opcode, text.len());
+            bytes.extend_from_slice(text);
+            return;
+        }
+        // A field number that never ends: no protobuf reader takes it.
+        let start = [0xff; MAX_HEADER + 2];
+        let random = [(); 4].map(|()| self.noise.any().to_le_bytes());
+        push_header(bytes, opcode, start.len() + random.as_flattened().len());
+        bytes.extend_from_slice(&start);
+        bytes.extend_from_slice(random.as_flattened());
+    }
+
+    /// Kills all tokens. The stream's own connections are told in the order of events; those of
+    /// other streams see it at once.
+    fn expire(&mut self) {
+        let revocation = self.hub.revoke(&mut self.subscribers, &self.tokens, self.index);
+        let nothing = Arc::new(Batch::new(Vec::new(), Vec::new(), false));
+        self.subscribers.retain_mut(|subscriber| {
+            if subscriber.generation >= revocation.living {
+                return true;
+            }
+            subscriber.close(&nothing, "the access token has expired");
+            false
+        });
+    }
+}
+
+/// What a clock has to do now.
+#[derive(Debug)]
+enum Due {
+    /// Make this many events.
+    Events(u64),
+    /// Wait.
+    Later(Wait),
+}
