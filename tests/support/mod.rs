@@ -6,7 +6,7 @@ mod process;
 pub mod python;
 mod sim;
 
-pub use host::{Host, HostDir, Tally};
+pub use host::{Host, HostDir, Tally, ids};
 pub use process::{Running, output_of};
 pub use sim::{LedgerLine, Sim};
 

@@ -66,7 +66,11 @@ impl Alert for Bad {
         match self.0.mode {
             Some(AnyMode::Own(Mode::TickTrap)) => panic!("told to trap in tick"),
             Some(AnyMode::Own(Mode::TickRaise)) => {
-                signals.raise(Signal::new("tick", Severity::Info, format!("tick at {now}")));
+                signals.raise(Signal::new(
+                    "tick",
+                    Severity::Info,
+                    format!("tick at {now}, count {}", state::get("count").unwrap_or_default()),
+                ));
             }
             _ => {}
         }

@@ -73,6 +73,7 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod duration;
+mod escape;
 pub mod export;
 pub mod filter;
 pub mod glob;
