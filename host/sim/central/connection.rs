@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.queue.close();
         while self.queue.try_recv().is_ok() {}
         match &end {
-            End::Gone(why) => tracing::debug!(stream = self.terms.stream, why, "lost"),
+            End::Gone(why) => tracing::info!(stream = self.terms.stream, why, "lost"),
             End::Close(_, why) => tracing::debug!(stream = self.terms.stream, why, "closing"),
             End::ByPeer(_) => tracing::debug!(stream = self.terms.stream, "closed by the peer"),
         }

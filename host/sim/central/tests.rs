@@ -1,7 +1,6 @@
 //! The simulator as its clients see it, over real sockets.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -378,7 +377,12 @@ async fn the_same_seed_gives_the_same_events_whatever_is_asked_of_it() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_is_an_error() {
-    let options = Options { ledger: Some(PathBuf::from("/nowhere/ledger")), ..Options::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        tls_dir: Some(folder.path().to_owned()),
+        ledger: Some(folder.path().join("nowhere/ledger")),
+        ..Options::default()
+    };
     let error = Server::start(options).await.unwrap_err();
     assert!(matches!(error, SimError::File { .. }));
 }

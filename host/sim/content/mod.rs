@@ -95,7 +95,7 @@ pub(super) fn event_type(stream: &Stream, payload: usize) -> String {
 pub(super) fn type_url(stream: &Stream, payload: usize) -> String {
     let message = stream.payloads[payload].message;
     match stream.name {
-        "ap-events" if !payload.is_multiple_of(3) => format!("type.googleapis.com/ap.{message}"),
+        "ap-events" if payload % 3 != 1 => format!("type.googleapis.com/ap.{message}"),
         "audit-trail-events" => {
             format!("type.googleapis.com/network_services.audit_trail.v1alpha1.{message}")
         }
