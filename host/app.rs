@@ -16,17 +16,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alert, Board};
-use crate::config::{BUILT_IN_SOURCE, Config};
+use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind};
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::decode::{Decoder, Registry};
 use crate::pipeline::{Input, Pending, Pipeline, Shared};
 use crate::plugin::{Change, Compiler, Engine, Folder, Loader};
 use crate::runner::Reason;
-use crate::source::BuiltIn;
-use crate::source::central::Central;
+use crate::sink;
+use crate::source::central::{Central, SharedStatus};
+use crate::source::{BuiltIn, Replay};
 use crate::tally::Counts;
 use crate::telemetry::{self, PipelineView, View};
-use crate::sink;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
 const GRACE: Duration = Duration::from_secs(7);
@@ -61,7 +61,9 @@ fn environment(what: String, hint: &'static str) -> impl FnOnce(io::Error) -> St
 
 /// The host, running.
 pub struct App {
-    sources: JoinSet<()>,
+    sources: JoinSet<Result<(), String>>,
+    /// Whether there is a source that does not end by itself.
+    is_endless: bool,
     stop_sources: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
@@ -127,17 +129,9 @@ impl App {
 
         let mut sources = JoinSet::new();
         let stop_sources = CancellationToken::new();
-        let mut statuses = Vec::new();
-        for source in &config.sources {
-            let outputs = inputs_for(config, &inputs, &source.name);
-            if outputs.is_empty() {
-                tracing::warn!(source = source.name, "no pipeline takes from it; it is not connected");
-                continue;
-            }
-            let central = Central::new(source.clone(), outputs)
-                .map_err(|error| StartError::Unusable(error.to_string()))?;
-            statuses.extend(central.start(&mut sources, &stop_sources));
-        }
+        let statuses = start_sources(config, &inputs, &mut sources, &stop_sources)?;
+        let is_endless = config.sources.is_empty()
+            || config.sources.iter().any(|s| matches!(s.kind, SourceKind::Central(_)));
 
         let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
         let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
@@ -163,6 +157,7 @@ impl App {
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
         Ok(App {
             sources,
+            is_endless,
             stop_sources,
             stop,
             pipelines,
@@ -177,21 +172,24 @@ impl App {
         })
     }
 
-    /// Waits for something that the host cannot go on after; says what.
-    pub async fn failed(&mut self) -> String {
+    /// Waits for the end of all sources, where they have one.
+    ///
+    /// # Errors
+    /// Something that the host cannot go on after.
+    pub async fn ended(&mut self) -> Result<(), String> {
         loop {
             tokio::select! {
-                Some(why) = self.fatal.recv() => return why,
-                Some(ended) = self.sources.join_next() => {
-                    // Streams end when they are told to; before that only by a fault of the host's.
-                    return match ended {
-                        Ok(()) => "a stream ended by itself".to_owned(),
-                        Err(error) => format!("a stream's task failed: {error}"),
-                    };
+                Some(why) = self.fatal.recv() => return Err(why),
+                ended = self.sources.join_next(), if !(self.is_endless && self.sources.is_empty()) => {
+                    match ended {
+                        None => return Ok(()),
+                        Some(Ok(ended)) => ended?,
+                        Some(Err(error)) => return Err(format!("a source's task failed: {error}")),
+                    }
                 }
                 () = tokio::time::sleep(Duration::from_millis(500)) => {
                     if let Some(dead) = self.pipelines.iter().find(|p| p.is_finished()) {
-                        return format!("pipeline {:?} ended by itself", dead.name);
+                        return Err(format!("pipeline {:?} ended by itself", dead.name));
                     }
                 }
             }
@@ -243,9 +241,7 @@ async fn wait_for(pipelines: &[&Pipeline], deadline: Instant) {
     }
 }
 
-fn make_pipelines(
-    config: &Config,
-) -> Result<(Vec<Pending>, BTreeMap<String, Input>), StartError> {
+fn make_pipelines(config: &Config) -> Result<(Vec<Pending>, BTreeMap<String, Input>), StartError> {
     let mut sinks = BTreeMap::new();
     for sink in &config.sinks {
         let opened = sink::open(sink).map_err(StartError::Unusable)?;
@@ -265,6 +261,38 @@ fn make_pipelines(
 fn inputs_for(config: &Config, inputs: &BTreeMap<String, Input>, source: &str) -> Vec<Input> {
     let takers = config.pipelines.iter().filter(|p| p.from.iter().any(|from| from == source));
     takers.filter_map(|pipeline| inputs.get(&pipeline.name).cloned()).collect()
+}
+
+fn start_sources(
+    config: &Config,
+    inputs: &BTreeMap<String, Input>,
+    tasks: &mut JoinSet<Result<(), String>>,
+    stop: &CancellationToken,
+) -> Result<Vec<SharedStatus>, StartError> {
+    let mut statuses = Vec::new();
+    for SourceConfig { name, kind } in &config.sources {
+        let outputs = inputs_for(config, inputs, name);
+        if outputs.is_empty() {
+            tracing::warn!(source = name, "no pipeline takes from it; it is not connected");
+            continue;
+        }
+        match kind {
+            SourceKind::Central(central) => {
+                let central = Central::new(name, (**central).clone(), outputs)
+                    .map_err(|error| StartError::Unusable(error.to_string()))?;
+                statuses.extend(central.start(tasks, stop));
+            }
+            SourceKind::Replay { path, stream } => {
+                let replay = Replay::new(name, path.clone(), stream, outputs);
+                let (stop, name, path) = (stop.clone(), name.clone(), path.clone());
+                tasks.spawn(async move {
+                    let ended = replay.run(stop).await;
+                    ended.map_err(|error| format!("source.{name}: {}: {error}", path.display()))
+                });
+            }
+        }
+    }
+    Ok(statuses)
 }
 
 fn start_folder(
@@ -287,7 +315,8 @@ fn start_folder(
 
 /// Makes the data directory this host's own.
 fn own_data_dir(dir: &Path) -> Result<File, StartError> {
-    let cannot = |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
+    let cannot =
+        |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
     std::fs::create_dir_all(dir).map_err(cannot("create"))?;
     let lock = File::create(dir.join("lock")).map_err(cannot("write to"))?;
     let flock = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);

@@ -219,9 +219,7 @@ impl Batch {
 
     /// The wanted columns of some events. What was wanted must have been prepared.
     pub fn columns(&self, rows: &[RowId], fields: Fields) -> Columns<'_> {
-        let of = |get: fn(&Row) -> Span, texts| {
-            self.texts_of(rows, get, texts)
-        };
+        let of = |get: fn(&Row) -> Span, texts| self.texts_of(rows, get, texts);
         let wants = |field| fields.has(field);
         let numbers = |get: fn(&Row) -> u32| rows.iter().map(move |row| get(self.row(*row)));
         Columns {
@@ -348,12 +346,7 @@ impl Batch {
         &self.rows[row as usize]
     }
 
-    fn texts_of<'a>(
-        &self,
-        rows: &[RowId],
-        get: fn(&Row) -> Span,
-        texts: &'a Texts,
-    ) -> Lines<'a> {
+    fn texts_of<'a>(&self, rows: &[RowId], get: fn(&Row) -> Span, texts: &'a Texts) -> Lines<'a> {
         texts.lines(rows.iter().map(|row| get(self.row(*row))))
     }
 

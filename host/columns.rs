@@ -300,7 +300,13 @@ mod tests {
     #[test]
     fn a_failed_push_leaves_nothing() {
         let mut texts = Texts::default();
-        assert_eq!(texts.try_push_with(|out| { out.push('x'); Err("no") }), Err("no"));
+        assert_eq!(
+            texts.try_push_with(|out| {
+                out.push('x');
+                Err("no")
+            }),
+            Err("no")
+        );
         assert_eq!(texts.push("y"), Span { start: 0, end: 1 });
     }
 

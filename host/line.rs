@@ -175,7 +175,9 @@ fn check_extension(name: &str, value: &Value) -> Result<(), String> {
     }
     match value {
         Value::String(_) | Value::Bool(_) => Ok(()),
-        Value::Number(number) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+        Value::Number(number) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+            Ok(())
+        }
         _ => Err(format!("has {name:?} that is no text, boolean or 32-bit integer")),
     }
 }

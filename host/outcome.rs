@@ -204,7 +204,8 @@ impl Signal {
             return Err("a signal has an empty key".to_owned());
         }
         let details = self.details.trim_start();
-        if !details.is_empty() && !(details.starts_with('{') && is_json(details)) {
+        let is_object = details.starts_with('{') && is_json(details);
+        if !details.is_empty() && !is_object {
             return Err(format!("the details of signal {:?} are not a JSON object", self.key));
         }
         Ok(())
@@ -222,12 +223,11 @@ fn check_lines(
     count: usize,
     check: impl Fn(&str) -> Result<(), String>,
 ) -> Result<(), String> {
+    // A newline at the end ends the last line and begins none; a single empty line is no text.
     let newlines = memchr::memchr_iter(b'\n', text.as_bytes()).count();
     let ends_open = !text.is_empty() && !text.ends_with('\n');
-    // Joined by newlines there is one less than lines; each ended by one, as many.
-    let fits = newlines + 1 == count || (newlines == count && !ends_open);
-    if !fits {
-        let found = newlines + usize::from(ends_open);
+    let found = newlines + usize::from(ends_open);
+    if found != count && !(text.is_empty() && count == 1) {
         return Err(format!("{what} has {found} lines for {count} events"));
     }
     for (number, line) in lines(text, count).enumerate() {
@@ -274,12 +274,14 @@ mod tests {
             (&[-1, 0], ""),
             (&[1], ""),
             (&[1], "\n"),
-            (&[2], "1\n"),
+            (&[2], "\n1"),
             (&[2], "1\n\n"),
         ] {
             assert_eq!(outcomes(fates, data).check(fates.len()), Ok(()), "{fates:?} {data:?}");
         }
-        for (fates, data) in [(&[2][..], "1"), (&[1], "1\n2"), (&[-1], "1"), (&[2], "")] {
+        for (fates, data) in
+            [(&[2][..], "1"), (&[2], "1\n"), (&[1], "1\n2"), (&[-1], "1"), (&[2], "")]
+        {
             assert!(outcomes(fates, data).check(fates.len()).is_err(), "{fates:?} {data:?}");
         }
     }

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn strings_are_escaped_as_serde_json_does() {
-        for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}", "ü🛰️\u{2028}"] {
+        for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}", "ü🛰️\u{2028}"]
+        {
             let mut out = String::new();
             push_json_string(&mut out, text);
             assert_eq!(out, serde_json::to_string(text).unwrap());

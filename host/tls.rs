@@ -20,7 +20,9 @@ pub enum TlsError {
         detail: String,
     },
     /// There is nobody to trust.
-    #[error("no certificate authorities found on this system\nhint: install ca-certificates, or give a ca_file")]
+    #[error(
+        "no certificate authorities found on this system\nhint: install ca-certificates, or give a ca_file"
+    )]
     NoRoots,
     /// The library refused.
     #[error("tls: {0}")]
@@ -37,7 +39,8 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
         let failed = |detail: String| TlsError::CaFile { file: file.to_owned(), detail };
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|e| failed(e.to_string()))?;
+        let certificates =
+            CertificateDer::pem_file_iter(file).map_err(|e| failed(e.to_string()))?;
         let before = roots.len();
         for certificate in certificates {
             let certificate = certificate.map_err(|e| failed(e.to_string()))?;

@@ -16,7 +16,8 @@ fn check(config: &str, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(TROMMEL);
     command.current_dir(dir.path()).args(["check", "--config", "trommel.toml"]).args(args);
     let output = output_of(&mut command);
-    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let text =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert!(!text.contains("s3cr3t-value"), "a secret was printed: {text}");
     (output.status.code(), text.replace(dir.path().to_str().unwrap(), "DIR"))
 }
@@ -51,7 +52,8 @@ fn wrong_ones_are_told_what_which_where_and_the_likely_fix() {
     golden("invalid", 2);
 }
 
-const SMALL: &str = "[pipeline.main]\nfrom = [\"trommel\"]\nto = [\"out\"]\n[sink.out]\nkind = \"null\"\n";
+const SMALL: &str =
+    "[pipeline.main]\nfrom = [\"trommel\"]\nto = [\"out\"]\n[sink.out]\nkind = \"null\"\n";
 
 #[test]
 fn variables_and_flags_override_the_file() {
@@ -69,7 +71,8 @@ fn variables_and_flags_override_the_file() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let output = output_of(Command::new(TROMMEL).args(["run", "--config", "/nowhere/trommel.toml"]));
+    let output =
+        output_of(Command::new(TROMMEL).args(["run", "--config", "/nowhere/trommel.toml"]));
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("cannot read /nowhere/trommel.toml"), "{text}");

@@ -15,8 +15,12 @@ fn decode(args: &[&str], input: &[u8]) -> (Option<i32>, Vec<serde_json::Value>) 
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // Written beside reading, or both sides would wait for each other.
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     (output.status.code(), lines)

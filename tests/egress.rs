@@ -19,12 +19,17 @@ fn echo_server() -> (String, Receiver<String>) {
             while reader.read_line(&mut head).unwrap_or(0) > 2 {}
             let length = head
                 .lines()
-                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+                .find_map(|line| {
+                    line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok()
+                })
                 .unwrap_or(0);
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
             let request = head + &String::from_utf8_lossy(&body);
-            let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{request}", request.len());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{request}",
+                request.len()
+            );
             stream.write_all(answer.as_bytes()).unwrap();
             if sender.send(request).is_err() {
                 return;

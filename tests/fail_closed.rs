@@ -25,7 +25,9 @@ fn missing_at_start_the_pipeline_is_held_until_it_comes() {
     let sim = Sim::start(&["--rate", "max", "--count", "5000", "--streams", "ap-events"]);
     let mut host = HostDir::new(&sim, &["ap-events"], HELD).run();
     host.wait_for_log("held: plugin \"10-redact\" is not there");
-    wait_until("events to wait", || host.metrics().contains("trommel_in_flight{pipeline=\"main\"} 5000"));
+    wait_until("events to wait", || {
+        host.metrics().contains("trommel_in_flight{pipeline=\"main\"} 5000")
+    });
     assert!(host.get("/readyz").contains("is held"), "{}", host.get("/readyz"));
     assert_eq!(count_lines(&host.path("events.jsonl")), 0);
     host.dir.plugin("10-redact", "transform", REDACT);
@@ -46,7 +48,9 @@ fn broken_at_first_load_the_pipeline_is_held_until_it_is_repaired() {
         dir.plugin_file("10-redact", b"\0asm broken", REDACT);
         let mut host = dir.run();
         host.wait_for_log("held: plugin \"10-redact\" has never loaded: it is not WebAssembly");
-        wait_until("events to wait", || host.metrics().contains("trommel_in_flight{pipeline=\"main\"} 3000"));
+        wait_until("events to wait", || {
+            host.metrics().contains("trommel_in_flight{pipeline=\"main\"} 3000")
+        });
         assert_eq!(count_lines(&host.path("events.jsonl")), 0);
         host.dir.plugin("10-redact", "transform", REDACT);
         wait_until("all events", || count_lines(&host.path("events.jsonl")) == 3_000);
@@ -73,7 +77,9 @@ fn removed_while_it_runs_the_pipeline_is_held_until_it_is_back() {
     });
     assert_eq!(count_lines(&host.path("events.jsonl")), held_at);
     host.dir.plugin("10-redact", "transform", REDACT);
-    wait_until("the pipeline to go on", || count_lines(&host.path("events.jsonl")) > held_at + 1_000);
+    wait_until("the pipeline to go on", || {
+        count_lines(&host.path("events.jsonl")) > held_at + 1_000
+    });
     let ledger = sim.stop();
     let sent: u64 = ledger.iter().map(|line| line.sent).sum();
     wait_until("all that was sent", || host.settled("main") >= sent);
@@ -90,7 +96,10 @@ fn a_held_pipeline_does_not_keep_the_host_from_stopping() {
     wait_until("the pipeline to be full", || {
         let metrics = host.metrics();
         let prefix = "trommel_in_flight{pipeline=\"main\"} ";
-        metrics.lines().find_map(|l| l.strip_prefix(prefix)?.parse::<u64>().ok()).is_some_and(|n| n > 10_000)
+        metrics
+            .lines()
+            .find_map(|l| l.strip_prefix(prefix)?.parse::<u64>().ok())
+            .is_some_and(|n| n > 10_000)
     });
     let tally = host.stop();
     assert_eq!(tally.delivered, 0);

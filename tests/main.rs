@@ -1,6 +1,11 @@
 //! The integration tests, one binary: linking wasmtime once is enough. They drive the real program
 //! against the simulator with real plugins; `make plugins` builds those.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on may panic"
+)]
 
 mod config;
 mod decode;

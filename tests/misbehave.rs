@@ -23,8 +23,16 @@ path = "neighbour.jsonl"
 /// many events were hit.
 fn run_bad(built: &str, toml: &str, count: usize) -> (Host, Vec<String>, Vec<String>) {
     let count_text = count.to_string();
-    let mut sim =
-        Sim::start(&["--rate", "max", "--count", &count_text, "--streams", "ap-events", "--seed", "11"]);
+    let mut sim = Sim::start(&[
+        "--rate",
+        "max",
+        "--count",
+        &count_text,
+        "--streams",
+        "ap-events",
+        "--seed",
+        "11",
+    ]);
     let host = HostDir::new(&sim, &["ap-events"], TWO_PIPELINES);
     host.plugin("10-bad", built, toml);
     let mut host = host.run();
@@ -66,7 +74,8 @@ fn an_export_plugin_that_traps_loses_the_event_alone_and_sinks_still_get_it() {
     let toml = "[config]\nmode = \"trap\"\non_id_suffix = \"a7\"\n";
     let (host, hit, spared) = run_bad("misbehave-export", toml, 600);
     let letters = host.lines("data/dead-letters.jsonl");
-    let dead: Vec<_> = letters.iter().map(|l| l["event"]["id"].as_str().unwrap().to_owned()).collect();
+    let dead: Vec<_> =
+        letters.iter().map(|l| l["event"]["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(dead, hit);
     assert!(letters.iter().all(|letter| letter["reason"] == "trap"));
     assert_eq!(host.ids("bad.jsonl", "ap-events").len(), hit.len() + spared.len());
@@ -138,7 +147,16 @@ fn what_a_failed_call_did_to_state_is_undone() {
     let toml = "[config]\nmode = \"trap\"\ncount = true\non_id_suffix = \"a7\"\n";
     let count = 2_000;
     let count_text = count.to_string();
-    let sim = Sim::start(&["--rate", "max", "--count", &count_text, "--streams", "ap-events", "--seed", "11"]);
+    let sim = Sim::start(&[
+        "--rate",
+        "max",
+        "--count",
+        &count_text,
+        "--streams",
+        "ap-events",
+        "--seed",
+        "11",
+    ]);
     let host = HostDir::new(
         &sim,
         &["ap-events"],
@@ -162,11 +180,8 @@ fn what_a_failed_call_did_to_state_is_undone() {
 
 #[test]
 fn a_refused_event_is_a_dead_letter_once_and_others_still_get_it() {
-    let (host, hit, spared) = run_bad(
-        "misbehave-export",
-        "[config]\nmode = \"reject\"\non_id_suffix = \"a7\"\n",
-        1_000,
-    );
+    let (host, hit, spared) =
+        run_bad("misbehave-export", "[config]\nmode = \"reject\"\non_id_suffix = \"a7\"\n", 1_000);
     let letters = host.lines("data/dead-letters.jsonl");
     assert_eq!(letters.len(), hit.len());
     assert!(letters.iter().all(|letter| letter["reason"] == "refused"));
@@ -175,7 +190,8 @@ fn a_refused_event_is_a_dead_letter_once_and_others_still_get_it() {
 
 #[test]
 fn an_export_plugin_that_asks_again_gets_the_batch_again() {
-    let (host, hit, spared) = run_bad("misbehave-export", "[config]\nmode = \"retry\"\namount = 3\n", 500);
+    let (host, hit, spared) =
+        run_bad("misbehave-export", "[config]\nmode = \"retry\"\namount = 3\n", 500);
     assert_eq!(count_lines(&host.path("data/dead-letters.jsonl")), 0);
     assert_eq!(host.ids("bad.jsonl", "ap-events").len(), hit.len() + spared.len());
 }

@@ -46,8 +46,13 @@ fn event_types_are_asked_of_the_server() {
     let sim = Sim::start(&["--rate", "max", "--count", "500", "--streams", "ap-events,location"]);
     let wanted = "com.hpe.greenlake.network-monitoring.v1alpha1.aps.state.device";
     let mut dir = HostDir::new(&sim, &[], ARCHIVE);
-    dir.streams("hq", &format!("[{{ name = \"ap-events\", event_types = [\"{wanted}\"] }}, \
-        {{ path = \"network-services/v1alpha1/location\", name = \"where\" }}]"));
+    dir.streams(
+        "hq",
+        &format!(
+            "[{{ name = \"ap-events\", event_types = [\"{wanted}\"] }}, \
+        {{ path = \"network-services/v1alpha1/location\", name = \"where\" }}]"
+        ),
+    );
     let mut host = dir.run();
     wait_until("events by path", || host.ids("events.jsonl", "where").len() == 500);
     wait_until("events by type", || !host.ids("events.jsonl", "ap-events").is_empty());

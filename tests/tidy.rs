@@ -32,7 +32,15 @@ fn uses<'a>(text: &'a str, of: &[&str]) -> Vec<&'a str> {
 
 #[test]
 fn every_file_opens_with_what_it_is_for() {
-    for dir in ["host", "tests", "plugins/filter/src", "plugins/transform/src", "plugins/alert/src", "plugins/export/src", "plugins/sdk/rust/src"] {
+    for dir in [
+        "host",
+        "tests",
+        "plugins/filter/src",
+        "plugins/transform/src",
+        "plugins/alert/src",
+        "plugins/export/src",
+        "plugins/sdk/rust/src",
+    ] {
         for (path, text) in rust_files(dir) {
             assert!(text.starts_with("//! "), "{} does not open with //!", path.display());
         }

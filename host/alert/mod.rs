@@ -91,7 +91,8 @@ fn alert(pipeline: &str, plugin: &Info, signal: &Signal, raised: &Signal) -> Ale
         Edge::Raise => "raise",
         Edge::Clear => "clear",
     };
-    let own_or_raised = |own: &str, was: &str| if own.is_empty() { was.to_owned() } else { own.to_owned() };
+    let own_or_raised =
+        |own: &str, was: &str| if own.is_empty() { was.to_owned() } else { own.to_owned() };
     let labels = if signal.labels.is_empty() { &raised.labels } else { &signal.labels };
     let labels: serde_json::Map<_, _> =
         labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -141,9 +142,14 @@ mod tests {
         let told = |signals: &[(&str, Edge)]| -> Vec<String> {
             let signals = signals.iter().map(|(key, edge)| signal(key, *edge)).collect();
             let news = board.take("main", &plugin, signals);
-            news.iter().map(|a| format!("{} {}", a.subject, a.data["edge"].as_str().unwrap())).collect()
+            news.iter()
+                .map(|a| format!("{} {}", a.subject, a.data["edge"].as_str().unwrap()))
+                .collect()
         };
-        assert_eq!(told(&[("a", Edge::Clear), ("a", Edge::Raise), ("a", Edge::Raise)]), ["a raise"]);
+        assert_eq!(
+            told(&[("a", Edge::Clear), ("a", Edge::Raise), ("a", Edge::Raise)]),
+            ["a raise"]
+        );
         assert_eq!(told(&[("a", Edge::Raise), ("b", Edge::Raise)]), ["b raise"]);
         assert_eq!(told(&[("a", Edge::Clear), ("a", Edge::Clear)]), ["a clear"]);
         assert_eq!(board.len(), 1);

@@ -1,7 +1,7 @@
 //! `trommel check`: everything that can be known to be wrong before it runs.
 
 use super::{ConfigArgs, Exit, plugin, runtime};
-use crate::config::{BUILT_IN_SOURCE, Config};
+use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind};
 use crate::runner::{Plugins, Role};
 use crate::telemetry;
 
@@ -17,15 +17,15 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Exit> {
         }
     }
     for source in &config.sources {
-        if let Err(error) = crate::tls::client_config(source.ca_file.as_deref()) {
-            wrong.push(format!("source.{}: {error}", source.name));
-        }
+        wrong.extend(check_source(source).map(|what| format!("source.{}: {what}", source.name)));
     }
     for pipeline in &config.pipelines {
         let key = format!("pipeline.{}.through", pipeline.name);
         let is_built_in = pipeline.from.iter().any(|source| source == BUILT_IN_SOURCE);
         for name in pipeline.through.iter().flatten() {
-            wrong.extend(check_name(&plugins, name, is_built_in).map(|what| format!("{key}: {what}")));
+            wrong.extend(
+                check_name(&plugins, name, is_built_in).map(|what| format!("{key}: {what}")),
+            );
         }
     }
     if !wrong.is_empty() {
@@ -33,6 +33,19 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Exit> {
     }
     summary(&config, &plugins);
     Ok(())
+}
+
+fn check_source(source: &SourceConfig) -> Option<String> {
+    match &source.kind {
+        SourceKind::Central(central) => {
+            let tls = crate::tls::client_config(central.ca_file.as_deref());
+            tls.err().map(|error| error.to_string())
+        }
+        SourceKind::Replay { path, .. } => {
+            let opened = std::fs::File::open(path);
+            opened.err().map(|error| format!("cannot read {}: {error}", path.display()))
+        }
+    }
 }
 
 fn check_name(plugins: &Plugins, name: &str, is_built_in: bool) -> Option<String> {
@@ -48,7 +61,11 @@ fn check_name(plugins: &Plugins, name: &str, is_built_in: bool) -> Option<String
 }
 
 fn summary(config: &Config, plugins: &Plugins) {
-    let streams: usize = config.sources.iter().map(|source| source.streams.len()).sum();
+    let streams_of = |source: &SourceConfig| match &source.kind {
+        SourceKind::Central(central) => central.streams.len(),
+        SourceKind::Replay { .. } => 1,
+    };
+    let streams: usize = config.sources.iter().map(streams_of).sum();
     println!(
         "{}: ok: {} sources with {streams} streams, {} plugins, {} pipelines, {} sinks",
         config.file.display(),

@@ -35,7 +35,8 @@ pub(super) fn run(args: &DecodeArgs) -> Result<(), Exit> {
         Box::new(io::stdin().lock())
     } else {
         let file = File::open(&args.file);
-        let cannot = |error| Exit::environment(format!("cannot read {}: {error}", args.file.display()));
+        let cannot =
+            |error| Exit::environment(format!("cannot read {}: {error}", args.file.display()));
         Box::new(BufReader::with_capacity(64 << 10, file.map_err(cannot)?))
     };
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
@@ -132,7 +133,9 @@ fn read_framed(input: &mut dyn Read) -> io::Result<Next> {
     input.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length {
         let found = bytes.len();
-        return Ok(Next::Broken(format!("the input ends after {found} of a frame's {length} bytes")));
+        return Ok(Next::Broken(format!(
+            "the input ends after {found} of a frame's {length} bytes"
+        )));
     }
     Ok(Next::Frame(bytes))
 }

@@ -32,7 +32,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the pipelines of a configuration until it is told to stop
-    #[command(after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0")]
+    #[command(
+        after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0"
+    )]
     Run(ConfigArgs),
     /// Checks a configuration and its plugins without connecting anywhere
     #[command(after_help = "Example:\n  trommel check --config trommel.toml")]

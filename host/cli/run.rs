@@ -27,9 +27,15 @@ async fn host(config: &Config) -> Result<(), Exit> {
             tracing::info!("{name}: stopping; once more to stop at once");
             None
         }
-        why = app.failed() => {
-            tracing::error!("{why}: stopping");
-            Some(why)
+        ended = app.ended() => match ended {
+            Ok(()) => {
+                tracing::info!("all sources have ended: stopping");
+                None
+            }
+            Err(why) => {
+                tracing::error!("{why}: stopping");
+                Some(why)
+            }
         }
     };
     let counts = tokio::select! {

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::decode::catalog::{STREAMS, Stream};
-use crate::sim::central::{FAULTS, Fault, Options, Rate, Server, SimError};
+use crate::sim::central::{FAULTS, Fault, Options, Rate, Server, SimError, frames};
 
 /// Arguments of `trommel sim`.
 #[derive(Debug, Args)]
@@ -21,8 +21,27 @@ pub struct SimArgs {
 
 #[derive(Debug, Subcommand)]
 enum Simulator {
-    /// Simulate New Central's streaming service
+    /// Simulates New Central's streaming service
     Central(CentralArgs),
+    /// Prints frames of a stream, each after its length as 4 bytes, for `decode` and `replay`
+    #[command(
+        after_help = "Example:\n  trommel sim frames --stream ap-events --count 100 > ap.frames"
+    )]
+    Frames(FramesArgs),
+}
+
+/// Arguments of `trommel sim frames`.
+#[derive(Debug, Args)]
+pub struct FramesArgs {
+    /// The stream
+    #[arg(long, value_name = "NAME", value_parser = stream)]
+    stream: &'static Stream,
+    /// How many frames
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    count: u64,
+    /// The same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 /// Arguments of `trommel sim central`.
@@ -101,7 +120,23 @@ impl CentralArgs {
 /// # Errors
 /// When it cannot be started, or breaks.
 pub async fn run(args: SimArgs) -> Result<(), SimError> {
-    let Simulator::Central(args) = args.what;
+    match args.what {
+        Simulator::Central(args) => run_central(args).await,
+        Simulator::Frames(args) => print_frames(&args).map_err(SimError::Output),
+    }
+}
+
+fn print_frames(args: &FramesArgs) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for frame in frames(args.stream, args.seed, args.count) {
+        // A simulated event has some hundred bytes.
+        out.write_all(&(frame.len() as u32).to_be_bytes())?;
+        out.write_all(&frame)?;
+    }
+    out.flush()
+}
+
+async fn run_central(args: CentralArgs) -> Result<(), SimError> {
     // Before the ready line: whoever has read it may send a signal at once.
     let mut terminate = signal(SignalKind::terminate()).map_err(SimError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SimError::Signal)?;

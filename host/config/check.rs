@@ -11,8 +11,8 @@ use url::Url;
 
 use super::raw::{self, Raw};
 use super::{
-    Access, BUILT_IN_SOURCE, Config, ConfigError, PipelineConfig, Problem, SinkConfig, SinkKind,
-    SourceConfig, StreamConfig, secret, units,
+    Access, BUILT_IN_SOURCE, CentralConfig, Config, ConfigError, PipelineConfig, Problem,
+    SinkConfig, SinkKind, SourceConfig, SourceKind, StreamConfig, secret, units,
 };
 use crate::decode::catalog::{CLUSTERS, STREAMS, Stream};
 
@@ -58,12 +58,16 @@ fn problem_of(error: &figment::Error, file: &str, within: &str) -> Problem {
     let mut what = error.kind.to_string();
     match &error.kind {
         Kind::UnknownField(field, known) => {
-            if path.last() != Some(&field.as_str()) {
-                path.push(field);
+            // It names the field with all that leads to it where that is known, and bare elsewhere.
+            let bare = field.rsplit('.').next().unwrap_or(field);
+            if path.last() != Some(&bare) {
+                path.push(bare);
             }
             what = "unknown key".to_owned();
-            hint = nearest(field, known)
-                .map_or_else(|| format!("known here: {}", known.join(", ")), |k| format!("did you mean {k:?}?"));
+            hint = nearest(bare, known).map_or_else(
+                || format!("known here: {}", known.join(", ")),
+                |k| format!("did you mean {k:?}?"),
+            );
         }
         Kind::MissingField(field) => {
             path.push(field);
@@ -108,7 +112,12 @@ struct Check<'a> {
 impl Check<'_> {
     fn problem(&mut self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
         let file = self.file.clone();
-        self.problems.push(Problem { file, key: key.to_owned(), what: what.into(), hint: hint.into() });
+        self.problems.push(Problem {
+            file,
+            key: key.to_owned(),
+            what: what.into(),
+            hint: hint.into(),
+        });
     }
 
     fn extract<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
@@ -125,7 +134,11 @@ impl Check<'_> {
 
     fn listen(&mut self, text: &str) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
-            self.problem("listen", format!("{text:?} is not an address"), "for example 127.0.0.1:9464");
+            self.problem(
+                "listen",
+                format!("{text:?} is not an address"),
+                "for example 127.0.0.1:9464",
+            );
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
     }
@@ -145,25 +158,35 @@ impl Check<'_> {
             let key = format!("source.{name}");
             if name == BUILT_IN_SOURCE {
                 self.problem(&key, "is the name of the built-in source", "choose another name");
-            } else if kind.kind == "central" {
-                let central = self.extract::<raw::Central>(&key);
-                sources.extend(central.and_then(|raw| self.central(name, &raw)));
-            } else {
-                let what = format!("{:?} is not a kind of source", kind.kind);
-                self.problem(&format!("{key}.kind"), what, "known: central");
+                continue;
             }
+            let kind = match kind.kind.as_str() {
+                "central" => {
+                    let raw = self.extract::<raw::Central>(&key);
+                    raw.and_then(|raw| self.central(&key, &raw))
+                        .map(|central| SourceKind::Central(Box::new(central)))
+                }
+                "replay" => self.extract::<raw::Replay>(&key).map(|raw| SourceKind::Replay {
+                    path: self.dir.join(raw.path),
+                    stream: raw.stream,
+                }),
+                other => {
+                    let what = format!("{other:?} is not a kind of source");
+                    self.problem(&format!("{key}.kind"), what, "known: central, replay");
+                    None
+                }
+            };
+            sources.extend(kind.map(|kind| SourceConfig { name: name.clone(), kind }));
         }
         sources
     }
 
-    fn central(&mut self, name: &str, raw: &raw::Central) -> Option<SourceConfig> {
-        let key = format!("source.{name}");
-        let base_url = self.base_url(&key, raw);
-        let access = self.access(&key, raw);
-        let streams = self.streams(&key, &raw.streams);
+    fn central(&mut self, key: &str, raw: &raw::Central) -> Option<CentralConfig> {
+        let base_url = self.base_url(key, raw);
+        let access = self.access(key, raw);
+        let streams = self.streams(key, &raw.streams);
         let max_frame = self.unit(&format!("{key}.max_frame"), units::size(&raw.max_frame));
-        Some(SourceConfig {
-            name: name.to_owned(),
+        Some(CentralConfig {
             base_url: base_url?,
             access: access?,
             ca_file: raw.ca_file.as_ref().map(|file| self.dir.join(file)),
@@ -183,7 +206,11 @@ impl Check<'_> {
                 None
             }
             (None, None) => {
-                self.problem(key, "has neither cluster nor base_url", "for example cluster = \"US-1\"");
+                self.problem(
+                    key,
+                    "has neither cluster nor base_url",
+                    "for example cluster = \"US-1\"",
+                );
                 None
             }
             (Some(cluster), None) => {
@@ -205,7 +232,11 @@ impl Check<'_> {
             Ok(url) if url.scheme() == "https" && url.has_host() => Some(url),
             _ => {
                 let what = format!("{text:?} is not an https URL");
-                self.problem(key, what, "for example https://host:8443; plain http is not supported");
+                self.problem(
+                    key,
+                    what,
+                    "for example https://host:8443; plain http is not supported",
+                );
                 None
             }
         }
@@ -251,7 +282,11 @@ impl Check<'_> {
     fn streams(&mut self, key: &str, raw: &[raw::Stream]) -> Vec<StreamConfig> {
         let mut streams: Vec<StreamConfig> = Vec::new();
         if raw.is_empty() {
-            self.problem(&format!("{key}.streams"), "names no stream", "for example [\"ap-events\"]");
+            self.problem(
+                &format!("{key}.streams"),
+                "names no stream",
+                "for example [\"ap-events\"]",
+            );
         }
         for (number, entry) in raw.iter().enumerate() {
             let key = format!("{key}.streams.{number}");
@@ -363,7 +398,12 @@ impl Check<'_> {
                 continue;
             }
             let hint = nearest(name, known).map_or_else(
-                || format!("there is: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+                || {
+                    format!(
+                        "there is: {}",
+                        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    )
+                },
                 |nearest| format!("did you mean {nearest:?}?"),
             );
             self.problem(key, format!("there is no {what} {name:?}"), hint);

@@ -40,11 +40,32 @@ pub struct Config {
     pub sinks: Vec<SinkConfig>,
 }
 
-/// A source: so far, streams of New Central.
+/// A source.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone)]
+pub enum SourceKind {
+    /// Streams of New Central.
+    Central(Box<CentralConfig>),
+    /// A file of frames; it ends.
+    Replay {
+        /// Which file.
+        path: PathBuf,
+        /// The stream its frames are of.
+        stream: String,
+    },
+}
+
+/// Streams of New Central.
+#[derive(Debug, Clone)]
+pub struct CentralConfig {
     /// `https://host[:port][/path]`; streams lie below it.
     pub base_url: Url,
     /// How the bearer token is got.

@@ -59,10 +59,8 @@ impl PluginFile {
     /// All that is wrong with it.
     pub fn parse(text: &str, file: &Path) -> Result<PluginFile, ConfigError> {
         let shown = file.display().to_string();
-        let figment = Figment::from(super::NamedToml {
-            toml: Toml::string(text),
-            file: shown.clone(),
-        });
+        let figment =
+            Figment::from(super::NamedToml { toml: Toml::string(text), file: shown.clone() });
         let raw: raw::Plugin = figment
             .extract()
             .map_err(|error| ConfigError::Invalid(check::problems_of(error, &shown, "")))?;

@@ -65,6 +65,19 @@ pub struct Central {
     pub max_frame: String,
 }
 
+/// `[source.NAME]` of kind `replay`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// `replay`
+    #[serde(rename = "kind")]
+    pub _kind: String,
+    /// Frames, each after its length as 4 bytes, big-endian.
+    pub path: PathBuf,
+    /// The stream they are of.
+    pub stream: String,
+}
+
 /// One entry of `streams`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "a stream's name, or a table { name or path, event_types }")]

@@ -10,7 +10,13 @@ use crate::frame::Frame;
 use crate::text::Timestamp;
 
 /// An event of the host's own, now.
-pub fn frame(id: &str, ty: &str, subject: &str, time: Timestamp, data: &serde_json::Value) -> Frame {
+pub fn frame(
+    id: &str,
+    ty: &str,
+    subject: &str,
+    time: Timestamp,
+    data: &serde_json::Value,
+) -> Frame {
     let mut event = CloudEvent {
         id: id.to_owned(),
         source: "trommel".to_owned(),

@@ -89,10 +89,7 @@ pub const STREAMS: &[Stream] = &[
         service: "network-services",
         version: "v1alpha1",
         package: "audittrail",
-        payloads: &[flat(
-            "AuditTrail",
-            "network-services.v1alpha1.audit-trail.device-monitoring",
-        )],
+        payloads: &[flat("AuditTrail", "network-services.v1alpha1.audit-trail.device-monitoring")],
     },
     Stream {
         name: "location",
@@ -127,18 +124,12 @@ pub const STREAMS: &[Stream] = &[
         service: "network-services",
         version: "v1alpha1",
         package: "network_services.geofence.v1alpha1",
-        payloads: &[
-            case(
-                "StreamGeofenceMessage",
-                1,
-                Some("network-services.v1alpha1.wifi-client-geofence-crossed"),
-            ),
-            case(
-                "StreamGeofenceMessage",
-                2,
-                Some("network-services.v1alpha1.asset-tag-geofence-crossed"),
-            ),
-        ],
+        // The documentation has asset tags besides, which the vendor's released client does not know.
+        payloads: &[case(
+            "StreamGeofenceMessage",
+            1,
+            Some("network-services.v1alpha1.wifi-client-geofence-crossed"),
+        )],
     },
     Stream {
         name: "clients-events",

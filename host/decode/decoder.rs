@@ -5,9 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::DecodeError;
 use super::envelope::{Attribute, Data, Envelope, canonical};
 use super::registry::{MessageId, Registry};
-use super::DecodeError;
 use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
 use crate::frame::Frame;
@@ -51,12 +51,7 @@ impl Decoder {
         self.push_event(stream, settled.as_deref().unwrap_or(&bytes), batch)
     }
 
-    fn push_event(
-        &self,
-        stream: &str,
-        bytes: &[u8],
-        batch: &mut Batch,
-    ) -> Result<(), DecodeError> {
+    fn push_event(&self, stream: &str, bytes: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
         let envelope = Envelope::read(bytes)
             .ok_or_else(|| DecodeError::Envelope("a time beyond the years 1 to 9999".to_owned()))?;
         for (value, name) in
@@ -116,9 +111,11 @@ impl Decoder {
                     (Payload::Text(at), plain, schema)
                 }
             }
-            Data::Binary(value) => {
-                (Payload::Bytes(span(bytes, value)), first(given, "application/octet-stream"), schema)
-            }
+            Data::Binary(value) => (
+                Payload::Bytes(span(bytes, value)),
+                first(given, "application/octet-stream"),
+                schema,
+            ),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::io;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use super::registry::{MessageId, Registry};
 use super::DecodeError;
+use super::registry::{MessageId, Registry};
 
 impl Registry {
     /// Appends the payload as compact JSON, without a newline. What was appended before an error is

@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn malformed_bytes_are_none() {
         for bytes in [
-            &[0x08][..],                                                    // no value
-            &[0x12, 5, 1],                                                  // too short
-            &[0x00, 0],                                                     // field number 0
-            &[0x0b],                                                        // a group
-            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2],        // over 64 bits
-            &[0x12, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],        // length over memory
+            &[0x08][..],                                             // no value
+            &[0x12, 5, 1],                                           // too short
+            &[0x00, 0],                                              // field number 0
+            &[0x0b],                                                 // a group
+            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2], // over 64 bits
+            &[0x12, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], // length over memory
         ] {
             assert_eq!(Reader::new(bytes).field(), None, "{bytes:?}");
         }

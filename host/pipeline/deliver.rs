@@ -79,7 +79,11 @@ impl Run<'_> {
                 }
             };
             if tries == TRIES {
-                tracing::warn!(pipeline = self.pipeline, plugin = name, "export waits for the other side");
+                tracing::warn!(
+                    pipeline = self.pipeline,
+                    plugin = name,
+                    "export waits for the other side"
+                );
             }
             let wait = wait.unwrap_or_else(|| backoff.next_wait());
             self.pause(links, wait)?;
@@ -152,13 +156,22 @@ impl Run<'_> {
             };
             match written {
                 Ok(()) if is_told => {
-                    tracing::info!(pipeline = self.pipeline, sink = &*sink.name, "sink works again");
+                    tracing::info!(
+                        pipeline = self.pipeline,
+                        sink = &*sink.name,
+                        "sink works again"
+                    );
                     return Ok(());
                 }
                 Ok(()) => return Ok(()),
                 Err(SinkError::Retry(error)) => {
                     if !std::mem::replace(&mut is_told, true) {
-                        tracing::error!(pipeline = self.pipeline, sink = &*sink.name, error, "sink fails; its pipeline waits");
+                        tracing::error!(
+                            pipeline = self.pipeline,
+                            sink = &*sink.name,
+                            error,
+                            "sink fails; its pipeline waits"
+                        );
                     }
                 }
                 Err(SinkError::Fatal(error)) => {

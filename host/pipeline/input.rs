@@ -137,7 +137,8 @@ impl Intake {
         let (mut events, mut bytes) = (0, 0);
         let mut taken = Vec::new();
         while events < max_events && bytes < max_bytes {
-            let next = self.left.pop_front().or_else(|| self.chunks.try_recv().ok().map(|w| w.chunk));
+            let next =
+                self.left.pop_front().or_else(|| self.chunks.try_recv().ok().map(|w| w.chunk));
             let Some(mut chunk) = next else { break };
             let mut fits = 0;
             for frame in &chunk.frames {

@@ -1,8 +1,8 @@
 //! A batch through the filters, transforms and alert plugins of a pipeline. Key type: [`Run`].
 
+use super::Shared;
 use super::halving::{self, Part, Stopped};
 use super::links::Link;
-use super::Shared;
 use crate::batch::{Batch, RowId};
 use crate::columns::Fields;
 use crate::dead_letter::DeadLetter;

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,16 +31,22 @@ pub enum LoadError {
     #[error("has {0} bytes; {MAX_FILE} is the most")]
     TooLarge(u64),
     /// It is something else.
-    #[error("is not WebAssembly\nhint: a plugin is a component, or a core module with an embedded component type")]
+    #[error(
+        "is not WebAssembly\nhint: a plugin is a component, or a core module with an embedded component type"
+    )]
     NotWasm,
     /// A core module that cannot become a component.
-    #[error("is a core module that cannot be made a component: {0}\nhint: build it with bindings generated from wit/")]
+    #[error(
+        "is a core module that cannot be made a component: {0}\nhint: build it with bindings generated from wit/"
+    )]
     NotAComponent(String),
     /// It does not compile.
     #[error("does not compile: {0}")]
     Compile(String),
     /// It exports no role, or not by this host's version of the contract.
-    #[error("exports {found}; a plugin exports lifecycle and one of filter, transform, alert, exporter of trommel:plugin@0.1\nhint: build it against this host's wit/")]
+    #[error(
+        "exports {found}; a plugin exports lifecycle and one of filter, transform, alert, exporter of trommel:plugin@0.1\nhint: build it against this host's wit/"
+    )]
     NoRole {
         /// What it does export.
         found: String,
@@ -47,7 +55,9 @@ pub enum LoadError {
     #[error("exports the roles {0}; a plugin has one")]
     SeveralRoles(String),
     /// It imports what no plugin gets.
-    #[error("cannot be linked: {0}\nhint: plugins get log, clock, state, metrics, export plugins http besides; WASI 0.2 is there but gives nothing")]
+    #[error(
+        "cannot be linked: {0}\nhint: plugins get log, clock, state, metrics, export plugins http besides; WASI 0.2 is there but gives nothing"
+    )]
     Link(String),
     /// It failed in `describe`.
     #[error("describe failed: {0}")]
@@ -123,9 +133,12 @@ impl Compiler {
         if digest(&SHA256, compiled).as_ref() != check {
             return None;
         }
-        #[expect(unsafe_code, reason = "wasmtime cannot prove that machine code is its own: here it \
+        #[expect(
+            unsafe_code,
+            reason = "wasmtime cannot prove that machine code is its own: here it \
             comes from a directory of mode 0700 that only this host writes to, with its digest, \
-            under the hash of its source and of the compiler's settings")]
+            under the hash of its source and of the compiler's settings"
+        )]
         // SAFETY: as the reason says; wasmtime checks its own version and settings besides.
         let component = unsafe { Component::deserialize(self.engine.inner(), compiled) }.ok()?;
         // For the order in which old ones go.
@@ -137,8 +150,12 @@ impl Compiler {
         let Some(path) = self.path(sha256) else { return Ok(()) };
         let compiled = component.serialize().map_err(std::io::Error::other)?;
         let part = path.with_extension("part");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)?;
         file.write_all(digest(&SHA256, &compiled).as_ref())?;
         file.write_all(&compiled)?;
         fs::rename(&part, &path)?;
@@ -203,9 +220,8 @@ const PACKAGE: &str = "trommel:plugin/";
 
 /// The role of a component, by what it exports.
 pub(super) fn role_of(component: &Component) -> Result<Role, LoadError> {
-    let has = |name: &str| {
-        component.get_export_index(None, &format!("{PACKAGE}{name}@0.1.0")).is_some()
-    };
+    let has =
+        |name: &str| component.get_export_index(None, format!("{PACKAGE}{name}@0.1.0")).is_some();
     let roles: Vec<_> = [
         ("filter", Role::Filter),
         ("transform", Role::Transform),

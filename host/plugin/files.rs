@@ -69,7 +69,9 @@ pub(super) fn list(dir: &Path) -> io::Result<Listing> {
         let Some(name) = plugin_name(&path) else { continue };
         let wasm = match Stamp::of(&path) {
             // A link that leads nowhere, or a directory that cannot be entered: loading will say so.
-            Err(_) => Some(Stamp { device: 0, inode: 0, size: 0, modified: (0, 0), changed: (0, 0) }),
+            Err(_) => {
+                Some(Stamp { device: 0, inode: 0, size: 0, modified: (0, 0), changed: (0, 0) })
+            }
             Ok(stamp) => stamp,
         };
         // Gone between listing and looking: as if it had not been there.
@@ -98,15 +100,20 @@ pub(super) struct Content {
 ///
 /// # Errors
 /// What is wrong with them.
-pub(super) fn read(dir: &Path, name: &str, expected: &Files) -> Result<Option<Content>, (LoadError, Vec<u8>)> {
+pub(super) fn read(
+    dir: &Path,
+    name: &str,
+    expected: &Files,
+) -> Result<Option<Content>, (LoadError, Vec<u8>)> {
     let path = dir.join(format!("{name}.wasm"));
     let wasm = read_capped(&path, MAX_FILE).map_err(|e| (e, Vec::new()))?;
     let toml_path = path.with_extension("toml");
     let toml = match &expected.toml {
         None => String::new(),
         Some(_) => {
-            let bytes = read_capped(&toml_path, MAX_TOML)
-                .map_err(|e| (LoadError::File(format!("{}: {e}", toml_path.display())), wasm.clone()))?;
+            let bytes = read_capped(&toml_path, MAX_TOML).map_err(|e| {
+                (LoadError::File(format!("{}: {e}", toml_path.display())), wasm.clone())
+            })?;
             String::from_utf8(bytes).map_err(|_| {
                 (LoadError::File(format!("{}: not UTF-8", toml_path.display())), wasm.clone())
             })?

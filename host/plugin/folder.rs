@@ -219,7 +219,8 @@ impl Keeper {
 
     fn run(&mut self, wake: &Receiver<()>, stopped: &std::sync::atomic::AtomicBool) {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            let wait = if self.dirty.is_empty() && self.missing.is_empty() { LOOK } else { REST / 3 };
+            let wait =
+                if self.dirty.is_empty() && self.missing.is_empty() { LOOK } else { REST / 3 };
             match wake.recv_timeout(wait) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -274,7 +275,9 @@ impl Keeper {
     fn is_open(&self, name: &str, now: Instant) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, since| now.duration_since(*since) < MAX_OPEN);
-        ["wasm", "toml"].iter().any(|kind| open.contains_key(&self.dir.join(format!("{name}.{kind}"))))
+        ["wasm", "toml"]
+            .iter()
+            .any(|kind| open.contains_key(&self.dir.join(format!("{name}.{kind}"))))
     }
 
     fn mark_loading(&mut self, name: &str) {
@@ -335,11 +338,9 @@ fn note_open(open: &Open, event: &notify::Event) {
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
     for path in &event.paths {
         match event.kind {
-            EventKind::Modify(notify::event::ModifyKind::Data(_)) => {
-                // Somebody may write to many files that are no plugins.
-                if open.len() < 1_000 {
-                    open.insert(path.clone(), Instant::now());
-                }
+            // Somebody may write to many files that are no plugins.
+            EventKind::Modify(notify::event::ModifyKind::Data(_)) if open.len() < 1_000 => {
+                open.insert(path.clone(), Instant::now());
             }
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(notify::event::ModifyKind::Name(_))

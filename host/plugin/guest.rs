@@ -60,7 +60,12 @@ pub(super) struct Call {
 }
 
 impl Guest {
-    pub(super) fn new(memory: usize, quota: Arc<Quota>, figures: Arc<Figures>, http: Option<Arc<Http>>) -> Self {
+    pub(super) fn new(
+        memory: usize,
+        quota: Arc<Quota>,
+        figures: Arc<Figures>,
+        http: Option<Arc<Http>>,
+    ) -> Self {
         let clock = wasi::VirtualClock::default();
         Guest {
             memory: Memory { limit: memory, used: 0 },

@@ -25,8 +25,16 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(120);
 const MAX_REQUEST: usize = 16 << 20;
 const MAX_RESPONSE: usize = 4 << 20;
 /// Header fields that are the host's.
-const HOST_HEADERS: &[&str] =
-    &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "proxy-authorization"];
+const HOST_HEADERS: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-authorization",
+];
 
 /// A client for one plugin.
 #[derive(Debug)]
@@ -42,7 +50,8 @@ impl Http {
     /// # Errors
     /// What is wrong with the certificate authorities, or the client.
     pub(super) fn new(egress: &Egress) -> Result<Self, String> {
-        let tls = crate::tls::client_config(egress.ca_file.as_deref()).map_err(|e| e.to_string())?;
+        let tls =
+            crate::tls::client_config(egress.ca_file.as_deref()).map_err(|e| e.to_string())?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured((*tls).clone())
             .dns_resolver(Resolver)
@@ -96,7 +105,10 @@ impl Http {
             .ok_or_else(|| format!("{:?} is not a method", request.method))?;
         let url = self.fill(&request.url, &mut used)?;
         let url = Url::parse(&url).map_err(|_| format!("{:?} is not a URL", request.url))?;
-        if !self.allow.contains(&url.origin()) || !url.username().is_empty() || url.password().is_some() {
+        if !self.allow.contains(&url.origin())
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
             // The URL as the guest wrote it: nothing was filled in.
             return Err(format!("{:?} is not in [egress] allow", origin_of(&request.url)));
         }
@@ -302,9 +314,15 @@ mod tests {
 
     #[test]
     fn no_name_leads_to_the_metadata_service() {
-        for refused in
-            ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "0.0.0.0", "127.0.0.1", "::1"]
-        {
+        for refused in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "fe80::1",
+            "0.0.0.0",
+            "127.0.0.1",
+            "::1",
+        ] {
             assert!(!may_be_named(refused.parse().unwrap(), false), "{refused}");
         }
         for fine in ["192.0.2.1", "10.1.2.3", "2001:db8::1"] {

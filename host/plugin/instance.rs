@@ -107,10 +107,8 @@ impl Instance {
     /// `lifecycle.describe`
     pub(super) fn describe(&mut self) -> Result<wit::lifecycle::Description, Failure> {
         self.store.data_mut().begin(crate::text::now_micros(), START_TIME);
-        let described = self
-            .blueprint
-            .runtime
-            .block_on(self.lifecycle.call_describe(&mut self.store));
+        let described =
+            self.blueprint.runtime.block_on(self.lifecycle.call_describe(&mut self.store));
         described.map_err(|error| failure_of(&error, &self.store.data().call.errors))
     }
 
@@ -120,10 +118,8 @@ impl Instance {
         config: &str,
     ) -> Result<Result<wit::lifecycle::Wants, String>, Failure> {
         self.store.data_mut().begin(crate::text::now_micros(), START_TIME);
-        let configured = self
-            .blueprint
-            .runtime
-            .block_on(self.lifecycle.call_configure(&mut self.store, config));
+        let configured =
+            self.blueprint.runtime.block_on(self.lifecycle.call_configure(&mut self.store, config));
         configured.map_err(|error| failure_of(&error, &self.store.data().call.errors))
     }
 
@@ -229,10 +225,11 @@ fn failure_of(error: &wasmtime::Error, lines: &[String]) -> Failure {
     } else if let Some(too_much) = error.downcast_ref::<TooMuch>() {
         (Reason::Limit, too_much.to_string())
     } else {
-        // Cause first: a person reads the first line.
+        // Cause first: a person reads the first line. Of where it happened only the guest's part.
         let cause = error.root_cause().to_string();
         let reason = if cause.contains(OUTPUT_EXHAUSTED) { Reason::Limit } else { Reason::Trap };
-        (reason, format!("{cause}\n{error:?}"))
+        let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>();
+        (reason, backtrace.map_or_else(|| cause.clone(), |frames| format!("{cause}\n{frames}")))
     };
     let mut detail = detail;
     for line in lines {
@@ -256,4 +253,3 @@ fn cut(mut detail: String) -> String {
     detail.truncate(end);
     detail
 }
-

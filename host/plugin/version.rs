@@ -71,7 +71,8 @@ impl Loader {
         let blueprint = Arc::new(self.blueprint(role, pre, file).map_err(link)?);
         let quota = Arc::new(Quota::new(name));
         let figures = Arc::new(Figures::default());
-        let bare = || Guest::new(file.limits.memory, Arc::clone(&quota), Arc::clone(&figures), None);
+        let bare =
+            || Guest::new(file.limits.memory, Arc::clone(&quota), Arc::clone(&figures), None);
 
         let description = Instance::new(&blueprint, bare())
             .and_then(|mut instance| instance.describe())
@@ -146,7 +147,8 @@ impl Parts {
         let (quota, figures) = (Arc::clone(&self.quota), Arc::clone(&self.figures));
         let guest = Guest::new(self.memory, quota, figures, self.http.clone());
         let mut instance = Instance::new(&self.blueprint, guest).map_err(configure)?;
-        let wants = instance.configure(&self.config).map_err(configure)?.map_err(LoadError::Refused)?;
+        let wants =
+            instance.configure(&self.config).map_err(configure)?.map_err(LoadError::Refused)?;
         Ok((instance, wants))
     }
 }
@@ -181,12 +183,13 @@ impl InstanceRunner {
         &mut self,
         call: impl FnOnce(&mut Instance) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.parts.make().map(|made| made.0).map_err(|error| {
-                Failure::Failed(crate::runner::Reason::Trap, error.to_string())
-            })?,
-        };
+        let mut instance =
+            match self.instance.take() {
+                Some(instance) => instance,
+                None => self.parts.make().map(|made| made.0).map_err(|error| {
+                    Failure::Failed(crate::runner::Reason::Trap, error.to_string())
+                })?,
+            };
         let result = call(&mut instance);
         // After a failure nothing can be known of what is in it, even where it could go on.
         if result.is_ok() && !instance.is_worn() {

@@ -31,22 +31,28 @@ pub(super) fn link_sync(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     // the worker beyond the call's deadline.
     linker.allow_shadowing(true);
     let mut poll = linker.instance(POLL)?;
-    poll.func_wrap("poll", |mut store: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
-        let guest = store.data_mut();
-        let (left, time) = (guest.left(), guest.call.time);
-        let ready = wasmtime_wasi::runtime::in_tokio(async {
-            tokio::time::timeout(left, guest.ctx().table.poll(list)).await
-        });
-        ready.map_err(|_| TooLong(time))?.map(|ready| (ready,))
-    })?;
-    poll.func_wrap("[method]pollable.block", |mut store: StoreContextMut<'_, Guest>, (one,): (Resource<DynPollable>,)| {
-        let guest = store.data_mut();
-        let (left, time) = (guest.left(), guest.call.time);
-        let ready = wasmtime_wasi::runtime::in_tokio(async {
-            tokio::time::timeout(left, guest.ctx().table.poll(vec![one])).await
-        });
-        ready.map_err(|_| TooLong(time))?.map(drop)
-    })?;
+    poll.func_wrap(
+        "poll",
+        |mut store: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
+            let guest = store.data_mut();
+            let (left, time) = (guest.left(), guest.call.time);
+            let ready = wasmtime_wasi::runtime::in_tokio(async {
+                tokio::time::timeout(left, guest.ctx().table.poll(list)).await
+            });
+            ready.map_err(|_| TooLong(time))?.map(|ready| (ready,))
+        },
+    )?;
+    poll.func_wrap(
+        "[method]pollable.block",
+        |mut store: StoreContextMut<'_, Guest>, (one,): (Resource<DynPollable>,)| {
+            let guest = store.data_mut();
+            let (left, time) = (guest.left(), guest.call.time);
+            let ready = wasmtime_wasi::runtime::in_tokio(async {
+                tokio::time::timeout(left, guest.ctx().table.poll(vec![one])).await
+            });
+            ready.map_err(|_| TooLong(time))?.map(drop)
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -61,15 +67,21 @@ pub(super) fn link_async(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 fn link_waits(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance(MONOTONIC_CLOCK)?;
-    clock.func_wrap("subscribe-duration", |mut store: StoreContextMut<'_, Guest>, (nanos,): (u64,)| {
-        store.data().clock.skip(nanos);
-        ready_pollable(&mut store)
-    })?;
-    clock.func_wrap("subscribe-instant", |mut store: StoreContextMut<'_, Guest>, (when,): (u64,)| {
-        let clock = &store.data().clock;
-        clock.skip(when.saturating_sub(clock.now()));
-        ready_pollable(&mut store)
-    })?;
+    clock.func_wrap(
+        "subscribe-duration",
+        |mut store: StoreContextMut<'_, Guest>, (nanos,): (u64,)| {
+            store.data().clock.skip(nanos);
+            ready_pollable(&mut store)
+        },
+    )?;
+    clock.func_wrap(
+        "subscribe-instant",
+        |mut store: StoreContextMut<'_, Guest>, (when,): (u64,)| {
+            let clock = &store.data().clock;
+            clock.skip(when.saturating_sub(clock.now()));
+            ready_pollable(&mut store)
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -226,4 +238,3 @@ impl AsyncWrite for LineWriter {
         Poll::Ready(Ok(()))
     }
 }
-

@@ -1,6 +1,8 @@
-//! Where frames come from. Key types: [`BuiltIn`], [`central::Central`].
+//! Where frames come from. Key types: [`BuiltIn`], [`central::Central`], [`Replay`].
 
 mod built_in;
 pub mod central;
+mod replay;
 
 pub use built_in::BuiltIn;
+pub use replay::Replay;

@@ -178,11 +178,6 @@ impl Host {
     pub fn ids(&self, name: &str, stream: &str) -> Vec<String> {
         ids(&self.lines(name), stream)
     }
-
-    /// Its data directory.
-    pub fn data(&self) -> PathBuf {
-        self.path("data")
-    }
 }
 
 /// The ids of one stream's events.
@@ -190,7 +185,6 @@ pub fn ids(events: &[serde_json::Value], stream: &str) -> Vec<String> {
     let of_stream = events.iter().filter(|event| event["stream"] == stream);
     of_stream.map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
-
 
 impl Host {
     /// A page of its HTTP server.

@@ -11,6 +11,7 @@ mod clock;
 mod connection;
 mod envelope;
 mod faults;
+mod frames;
 mod http;
 mod hub;
 mod ledger;
@@ -25,6 +26,7 @@ mod websocket;
 mod works;
 
 pub use faults::{FAULTS, Fault, FaultSpec, Faults};
+pub use frames::frames;
 pub use options::{Options, Rate};
 pub use server::{Handle, Ready, Server};
 

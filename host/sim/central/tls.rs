@@ -64,14 +64,11 @@ impl Tls {
 /// A folder of its own among the temporary files. It stays: clients may still want the CA.
 fn new_folder() -> Result<PathBuf, SimError> {
     let parent = std::env::temp_dir();
-    let mut number = std::process::id();
     loop {
-        let path = parent.join(format!("trommel-sim-{number}"));
+        let path = parent.join(format!("trommel-sim-{:08x}", rand::random::<u32>()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                number = number.wrapping_add(100_000);
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(SimError::File { path, source }),
         }
     }

@@ -1,11 +1,11 @@
-//! The feed `geofence`: clients and tags enter a zone, stay, and leave it for another. Key type:
-//! [`GeofenceFeed`].
+//! The feed `geofence`: clients enter a zone, stay, and leave it for another. Tags do not: their case
+//! of the message is documented, but the vendor's released client reads it as nothing, and what it
+//! reads is to equal the ledger. Key type: [`GeofenceFeed`].
 
 use super::rng::key;
 use super::{Feed, Moment, Rng, Stage, message, put, set};
 use crate::decode::proto::network_services::geofence::v1alpha1::{
-    AssetTagGeofence, StreamGeofenceMessage, WifiClientGeofence, asset_tag_geofence,
-    stream_geofence_message, wifi_client_geofence,
+    StreamGeofenceMessage, WifiClientGeofence, stream_geofence_message, wifi_client_geofence,
 };
 use stream_geofence_message::GeofenceEvent;
 
@@ -22,8 +22,6 @@ struct Mover {
 pub(super) struct GeofenceFeed {
     rng: Rng,
     clients: Vec<Mover>,
-    tags: Vec<Mover>,
-    step: usize,
 }
 
 impl GeofenceFeed {
@@ -47,29 +45,16 @@ impl GeofenceFeed {
                 })),
             )
         });
-        let tags = stage.world.tags.iter().map(|tag| {
-            mover(
-                tag.site,
-                GeofenceEvent::AssetTagGeofence(message!(AssetTagGeofence {
-                    zone_id: "",
-                    device_id: tag.device_id.as_str(),
-                })),
-            )
-        });
-        let (clients, tags) = (clients.collect(), tags.collect());
-        GeofenceFeed { rng: stage.rng, clients, tags, step: 0 }
+        GeofenceFeed { rng: stage.rng, clients: clients.collect() }
     }
 }
 
 impl Feed for GeofenceFeed {
     fn next(&mut self, now: &Moment, out: &mut Vec<u8>) -> usize {
-        self.step += 1;
-        let kind = usize::from(self.step.is_multiple_of(4));
-        let movers = if kind == 0 { &mut self.clients } else { &mut self.tags };
-        let at = self.rng.index(movers.len());
-        movers[at].cross(&mut self.rng, now);
-        put(&movers[at].message, out);
-        kind
+        let at = self.rng.index(self.clients.len());
+        self.clients[at].cross(&mut self.rng, now);
+        put(&self.clients[at].message, out);
+        0
     }
 }
 
@@ -82,22 +67,12 @@ impl Mover {
         if leaves.is_none() {
             (self.zone, self.since) = (Some(zone), now.elapsed());
         }
-        match &mut self.message.geofence_event {
-            Some(GeofenceEvent::WifiClientGeofence(event)) => {
-                use wifi_client_geofence::EventType;
-                let ty = if leaves.is_some() { EventType::Exit } else { EventType::Enter };
-                set(&mut event.zone_id, &self.zones[zone]);
-                event.event_type = Some(ty as i32);
-                event.dwell_time_in_seconds = Some(dwell);
-            }
-            Some(GeofenceEvent::AssetTagGeofence(event)) => {
-                use asset_tag_geofence::EventType;
-                let ty = if leaves.is_some() { EventType::Exit } else { EventType::Enter };
-                set(&mut event.zone_id, &self.zones[zone]);
-                event.event_type = Some(ty as i32);
-                event.dwell_time_in_seconds = Some(dwell);
-            }
-            None => {}
+        if let Some(GeofenceEvent::WifiClientGeofence(event)) = &mut self.message.geofence_event {
+            use wifi_client_geofence::EventType;
+            let ty = if leaves.is_some() { EventType::Exit } else { EventType::Enter };
+            set(&mut event.zone_id, &self.zones[zone]);
+            event.event_type = Some(ty as i32);
+            event.dwell_time_in_seconds = Some(dwell);
         }
     }
 }

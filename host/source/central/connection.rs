@@ -121,9 +121,9 @@ impl Connection {
                         frames.push(Frame::text(text));
                     }
                     Some(Ok(Message::Pong(_))) => self.pong_due = None,
-                    Some(Ok(Message::Close(frame))) => self.note_close(frame.map(|f| {
-                        (u16::from(f.code), f.reason.to_string())
-                    })),
+                    Some(Ok(Message::Close(frame))) => {
+                        self.note_close(frame.map(|f| (u16::from(f.code), f.reason.to_string())))
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => self.end = Some(end_of(&error)),
                     None => self.end = Some("the connection ended".to_owned()),
@@ -137,7 +137,9 @@ impl Connection {
 
     fn note_close(&mut self, close: Option<(u16, String)>) {
         self.end = Some(match close {
-            Some((code, reason)) if reason.is_empty() => format!("the server closed with code {code}"),
+            Some((code, reason)) if reason.is_empty() => {
+                format!("the server closed with code {code}")
+            }
             Some((code, reason)) => format!("the server closed with code {code}: {reason}"),
             None => "the server closed".to_owned(),
         });

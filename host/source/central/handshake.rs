@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::Error as WsError;
 use url::Url;
 
 use super::token::{causes, excerpt};
-use crate::config::{SourceConfig, StreamConfig};
+use crate::config::{CentralConfig, StreamConfig};
 
 /// What one way to the server may take, and all of it together.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -46,7 +46,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub fn new(source: &SourceConfig, stream: &StreamConfig, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn new(
+        source: &CentralConfig,
+        stream: &StreamConfig,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(source.max_frame))
             .max_frame_size(Some(source.max_frame));
@@ -98,7 +102,7 @@ impl Target {
 }
 
 /// `wss://host[:port][/base]/path[?event-types=a%2Cb]`
-fn stream_url(source: &SourceConfig, stream: &StreamConfig) -> Url {
+fn stream_url(source: &CentralConfig, stream: &StreamConfig) -> Url {
     let mut url = source.base_url.clone();
     // From https to wss is always allowed.
     let _ = url.set_scheme("wss");
@@ -137,8 +141,7 @@ mod tests {
 
     #[test]
     fn urls_are_those_of_the_vendors_client() {
-        let source = |base: &str| SourceConfig {
-            name: "hq".into(),
+        let source = |base: &str| CentralConfig {
             base_url: Url::parse(base).unwrap(),
             access: Access::Token("t".into()),
             ca_file: None,
@@ -150,7 +153,8 @@ mod tests {
             path: "network-monitoring/v1alpha1/ap-events".into(),
             event_types: event_types.iter().map(|t| (*t).to_owned()).collect(),
         };
-        let url = |base: &str, types: &[&str]| stream_url(&source(base), &stream(types)).to_string();
+        let url =
+            |base: &str, types: &[&str]| stream_url(&source(base), &stream(types)).to_string();
         assert_eq!(
             url("https://us1.api.central.arubanetworks.com", &[]),
             "wss://us1.api.central.arubanetworks.com/network-monitoring/v1alpha1/ap-events"

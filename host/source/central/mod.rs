@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::SourceConfig;
+use crate::config::CentralConfig;
 use crate::frame::Origin;
 use crate::pipeline::Input;
 use crate::tls::{self, TlsError};
 
 /// A source of kind `central`.
 pub struct Central {
-    config: SourceConfig,
+    name: String,
+    config: CentralConfig,
     tls: Arc<rustls::ClientConfig>,
     tokens: Arc<token::Tokens>,
     outputs: Vec<Input>,
@@ -72,29 +73,35 @@ impl Central {
     ///
     /// # Errors
     /// When its TLS or its HTTP client cannot be set up.
-    pub fn new(config: SourceConfig, outputs: Vec<Input>) -> Result<Self, SourceError> {
+    pub fn new(
+        name: &str,
+        config: CentralConfig,
+        outputs: Vec<Input>,
+    ) -> Result<Self, SourceError> {
         let tls = tls::client_config(config.ca_file.as_deref())
-            .map_err(|error| SourceError::Tls(config.name.clone(), error))?;
+            .map_err(|error| SourceError::Tls(name.to_owned(), error))?;
         let tokens = token::Tokens::new(config.access.clone(), &tls)
-            .map_err(|error| SourceError::Http(config.name.clone(), error))?;
-        Ok(Central { config, tls, tokens: Arc::new(tokens), outputs })
+            .map_err(|error| SourceError::Http(name.to_owned(), error))?;
+        Ok(Central { name: name.to_owned(), config, tls, tokens: Arc::new(tokens), outputs })
     }
 
     /// Starts a task per stream. When `stop` is cancelled each closes its connection, hands on what
     /// was sent before the other side closed too, and ends.
-    pub fn start(self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Vec<SharedStatus> {
+    pub fn start(
+        self,
+        tasks: &mut JoinSet<Result<(), String>>,
+        stop: &CancellationToken,
+    ) -> Vec<SharedStatus> {
         let mut statuses = Vec::new();
         for stream in &self.config.streams {
             let status = SharedStatus::default();
             status.change(|status| {
-                status.source.clone_from(&self.config.name);
+                status.source.clone_from(&self.name);
                 status.stream.clone_from(&stream.name);
                 status.state = "connecting";
             });
-            let origin = Origin {
-                source: self.config.name.as_str().into(),
-                stream: stream.name.as_str().into(),
-            };
+            let origin =
+                Origin { source: self.name.as_str().into(), stream: stream.name.as_str().into() };
             let reader = stream::Stream {
                 target: handshake::Target::new(&self.config, stream, Arc::clone(&self.tls)),
                 tokens: Arc::clone(&self.tokens),
@@ -103,7 +110,10 @@ impl Central {
                 status: status.clone(),
                 stop: stop.clone(),
             };
-            tasks.spawn(reader.run());
+            tasks.spawn(async move {
+                reader.run().await;
+                Ok(())
+            });
             statuses.push(status);
         }
         statuses

@@ -97,7 +97,9 @@ impl Tokens {
         }
         let answer: Answer = serde_json::from_slice(&body)
             // Not the body: half of a token may be in it.
-            .map_err(|error| TokenError::Odd(format!("{:?} at column {}", error.classify(), error.column())))?;
+            .map_err(|error| {
+                TokenError::Odd(format!("{:?} at column {}", error.classify(), error.column()))
+            })?;
         Ok(answer.access_token)
     }
 }
