@@ -37,11 +37,14 @@ impl Run<'_> {
         let info = std::sync::Arc::clone(link.runner.info());
         let rows = self.rows_for(&info);
         let mut todo = vec![rows];
+        // The whole batch is tried several times, for the fault may pass; its halves once each.
+        let mut tries = TRIES;
         while let Some(part) = todo.pop() {
             if part.is_empty() {
                 continue;
             }
-            if let Some((reason, detail)) = self.export_part(links, name, &part)? {
+            if let Some((reason, detail)) = self.export_part(links, name, &part, tries)? {
+                tries = 1;
                 if let [row] = part[..] {
                     self.refuse(&info, row, reason, detail);
                 } else {
@@ -60,6 +63,7 @@ impl Run<'_> {
         links: &mut Links,
         name: &str,
         rows: &[RowId],
+        most_failures: usize,
     ) -> Result<Option<(Reason, String)>, Stopped> {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let mut failures = 0;
@@ -71,8 +75,7 @@ impl Run<'_> {
                 Try::Again(wait) => wait,
                 Try::Broken(reason, detail) => {
                     failures += 1;
-                    // What fails for one event of many is found by halving, and quicker.
-                    if failures >= TRIES {
+                    if failures >= most_failures {
                         return Ok(Some((reason, detail)));
                     }
                     None

@@ -238,3 +238,59 @@ impl AsyncWrite for LineWriter {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use wasmtime::Store;
+    use wasmtime::component::Component;
+
+    use super::*;
+    use crate::plugin::Engine;
+    use crate::plugin::quota::Figures;
+
+    /// A guest that sleeps for so many nanoseconds, as toolchains do it: subscribe, then block.
+    const SLEEPER: &str = r#"(component
+        (import "wasi:io/poll@0.2.0" (instance $poll
+            (export "pollable" (type $p (sub resource)))
+            (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+            (alias outer 1 $pollable (type $p))
+            (export "pollable" (type $q (eq $p)))
+            (export "now" (func (result u64)))
+            (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))
+        (core func $sleep (canon lower (func $clock "subscribe-duration")))
+        (core func $now (canon lower (func $clock "now")))
+        (core module $m
+            (import "" "block" (func $block (param i32)))
+            (import "" "sleep" (func $sleep (param i64) (result i32)))
+            (import "" "now" (func $now (result i64)))
+            (func (export "run") (param i64) (result i64) (local $begun i64)
+                (local.set $begun (call $now))
+                (call $block (call $sleep (local.get 0)))
+                (i64.sub (call $now) (local.get $begun))))
+        (core instance $i (instantiate $m (with "" (instance
+            (export "block" (func $block)) (export "sleep" (func $sleep)) (export "now" (func $now))))))
+        (func (export "run") (param "nanos" u64) (result u64) (canon lift (core func $i "run"))))"#;
+
+    #[test]
+    fn a_guest_that_sleeps_is_told_at_once_that_the_time_has_come() {
+        let engine = Engine::new().unwrap();
+        let component = Component::new(engine.inner(), wat::parse_str(SLEEPER).unwrap()).unwrap();
+        let quota = Arc::new(Quota::new("sleeper"));
+        let mut guest = Guest::new(1 << 20, quota, Arc::new(Figures::default()), None);
+        guest.begin(0, Duration::from_secs(60));
+        let mut store = Store::new(engine.inner(), guest);
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = engine.inward.instantiate(&mut store, &component).unwrap();
+        let run = instance.get_typed_func::<(u64,), (u64,)>(&mut store, "run").unwrap();
+        let begun = Instant::now();
+        let hour = 3_600_000_000_000;
+        let (slept,) = run.call(&mut store, (hour,)).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(30), "it slept {:?}", begun.elapsed());
+        assert!(slept >= hour, "its clock went on by {slept} ns only");
+    }
+}

@@ -1,0 +1,144 @@
+//! What a plugin costs per event: the boundary with the batch's columns built for it, and decoding
+//! beside it. Prints medians and spread of several runs; `tools/bench` calls this.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on may panic")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use trommel::batch::{Batch, NewRow, Payload};
+use trommel::columns::Fields;
+use trommel::config::PluginFile;
+use trommel::decode::{Decoder, Registry};
+use trommel::frame::Frame;
+use trommel::plugin::{Compiler, Engine, Loader};
+use trommel::runner::Factory as _;
+use trommel::sim::central::frames;
+use trommel::state::State;
+
+const RUNS: usize = 9;
+
+fn main() {
+    // `cargo test --benches` asks for nothing to be measured.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let loader = Loader {
+        compiler: Compiler::new(Engine::new().unwrap(), None),
+        runtime: runtime.handle().clone(),
+        stop: CancellationToken::new(),
+    };
+    println!("ns per event, median (least to most) of {RUNS} runs");
+    for (what, toml) in [
+        ("filter by type", "[config]\nkeep = [{ type = \"*.stats.*\" }]"),
+        (
+            "filter by type, data crossing too",
+            "[config]\ndrop = [{ type = \"*.none\", pointer = \"/a\" }]\nkeep = [{ type = \"*\" }]",
+        ),
+        (
+            "filter by a JSON field",
+            "[config]\ndrop = [{ pointer = \"/serial_number\", equals = \"none such\" }]",
+        ),
+    ] {
+        for size in [1, 64, 256, 1024] {
+            plugin(&loader, what, "filter", toml, size);
+        }
+    }
+    plugin(&loader, "transform, redact one field", "transform", "[config]\nredact = [\"/tenant_id\"]", 64);
+    decoding();
+}
+
+/// Runs `work`, which handles `events` events, and prints what one event costs.
+fn measure(what: &str, events: usize, mut work: impl FnMut()) {
+    let rounds = (200_000 / events).max(1);
+    let mut figures: Vec<f64> = (0..=RUNS)
+        .map(|_| {
+            let begun = Instant::now();
+            (0..rounds).for_each(|_| work());
+            begun.elapsed().as_nanos() as f64 / (rounds * events) as f64
+        })
+        // The first warms up.
+        .skip(1)
+        .collect();
+    figures.sort_by(f64::total_cmp);
+    let (least, median, most) = (figures[0], figures[RUNS / 2], figures[RUNS - 1]);
+    println!("{what:<58} {median:8.0} ({least:.0} to {most:.0})");
+}
+
+/// A batch of events with 512 B of JSON each, of the types of a real stream.
+fn batch(size: usize) -> Batch {
+    let mut batch = Batch::default();
+    for number in 0..size {
+        let mut data = format!("{{\"serial_number\":\"CN{number:08}\",\"status\":true,\"filler\":\"");
+        let filler = "x".repeat(512 - data.len() - 2);
+        data += &(filler + "\"}");
+        let bytes = data.into_bytes();
+        let at = trommel::columns::Span { start: 0, end: bytes.len() as u32 };
+        batch.push_frame(Frame::binary(bytes), None);
+        batch.push(&NewRow {
+            id: "183fc20d-2948-4301-a9bb-0bd13ff60b62",
+            source: "/network-monitoring/ap-events",
+            ty: ["com.hpe.greenlake.aps.stats.device", "com.hpe.greenlake.aps.stats.radio"][number % 2],
+            subject: "",
+            time: None,
+            content_type: "application/json",
+            schema: "",
+            stream: "ap-events",
+            extensions: "",
+            payload: Payload::Json(at),
+        });
+    }
+    batch
+}
+
+/// One plugin on batches of one size: choosing the events, building the columns, the call, and
+/// taking the answer in.
+fn plugin(loader: &Loader, what: &str, built: &str, toml: &str, size: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/plugins/{built}.wasm"));
+    let wasm = std::fs::read(&path).expect("run `make plugins` first");
+    let file = PluginFile::parse(toml, Path::new("bench.toml")).unwrap();
+    let version = loader.load("bench", &wasm, &file).unwrap();
+    let wants = version.info().wants.clone();
+    let mut runner = version.make().unwrap();
+    let mut state = State::default();
+    let decoder = Decoder::new(Arc::new(Registry::built_in()));
+    let mut batch = batch(size);
+    let rows = batch.live().to_vec();
+    batch.prepare(&rows, Fields::DATA, &decoder);
+    measure(&format!("{what}, batch of {size}"), size, || {
+        let rows = batch.live_of(|ty| wants.has_type(ty));
+        assert_eq!(rows.len(), size);
+        let columns = batch.columns(&rows, wants.fields);
+        let answer = runner.run(&columns, 1, &mut state).unwrap();
+        std::hint::black_box(answer);
+    });
+}
+
+fn decoding() {
+    let decoder = Decoder::new(Arc::new(Registry::built_in()));
+    for name in ["ap-events", "audit-trail-events"] {
+        let stream = trommel::decode::catalog::Stream::named(name).unwrap();
+        let recorded: Vec<Frame> = frames(stream, 1, 256).map(Frame::binary).collect();
+        let bytes: usize = recorded.iter().map(|frame| frame.bytes.len()).sum();
+        let about = format!("{name} of {} B", bytes / recorded.len());
+        let read = |batch: &mut Batch| {
+            for frame in &recorded {
+                decoder.decode(name, frame.clone(), batch).unwrap();
+            }
+        };
+        measure(&format!("envelope, {about}"), recorded.len(), || {
+            let mut batch = Batch::default();
+            read(&mut batch);
+            std::hint::black_box(&batch);
+        });
+        measure(&format!("envelope and line of JSON, {about}"), recorded.len(), || {
+            let mut batch = Batch::default();
+            read(&mut batch);
+            let rows = batch.live().to_vec();
+            batch.prepare(&rows, Fields::WHOLE, &decoder);
+            std::hint::black_box(batch.lines_of(&rows));
+        });
+    }
+}
