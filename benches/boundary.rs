@@ -46,7 +46,13 @@ fn main() {
             plugin(&loader, what, "filter", toml, size);
         }
     }
-    plugin(&loader, "transform, redact one field", "transform", "[config]\nredact = [\"/tenant_id\"]", 64);
+    plugin(
+        &loader,
+        "transform, redact one field",
+        "transform",
+        "[config]\nredact = [\"/tenant_id\"]",
+        64,
+    );
     decoding();
 }
 
@@ -71,7 +77,8 @@ fn measure(what: &str, events: usize, mut work: impl FnMut()) {
 fn batch(size: usize) -> Batch {
     let mut batch = Batch::default();
     for number in 0..size {
-        let mut data = format!("{{\"serial_number\":\"CN{number:08}\",\"status\":true,\"filler\":\"");
+        let mut data =
+            format!("{{\"serial_number\":\"CN{number:08}\",\"status\":true,\"filler\":\"");
         let filler = "x".repeat(512 - data.len() - 2);
         data += &(filler + "\"}");
         let bytes = data.into_bytes();
@@ -80,7 +87,8 @@ fn batch(size: usize) -> Batch {
         batch.push(&NewRow {
             id: "183fc20d-2948-4301-a9bb-0bd13ff60b62",
             source: "/network-monitoring/ap-events",
-            ty: ["com.hpe.greenlake.aps.stats.device", "com.hpe.greenlake.aps.stats.radio"][number % 2],
+            ty: ["com.hpe.greenlake.aps.stats.device", "com.hpe.greenlake.aps.stats.radio"]
+                [number % 2],
             subject: "",
             time: None,
             content_type: "application/json",

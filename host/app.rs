@@ -65,6 +65,7 @@ pub struct App {
     /// Whether there is a source that does not end by itself.
     is_endless: bool,
     stop_sources: CancellationToken,
+    leave: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
     pipelines: Vec<Pipeline>,
@@ -86,10 +87,14 @@ impl App {
     /// What cannot be had.
     pub async fn start(config: &Config) -> Result<App, StartError> {
         let lock = own_data_dir(&config.data_dir)?;
+        let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
+        let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
+        let listener = TcpListener::bind(config.listen).await.map_err(cannot("listen on"))?;
+        let address = listener.local_addr().map_err(cannot("listen on"))?;
         let dead_letters = open_in(&config.data_dir, "dead-letters.jsonl", DeadLetters::open)?;
         let alerts = open_in(&config.data_dir, "alerts.jsonl", Appender::open)?;
         let registry = Arc::new(Registry::built_in());
-        let stop = CancellationToken::new();
+        let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let (pending, inputs) = make_pipelines(config)?;
         let news = Arc::new(News {
             source: Mutex::new(Some(BuiltIn::new(
@@ -119,6 +124,7 @@ impl App {
                 let _ = fatal_sender.try_send(why.to_owned());
             }),
             runtime: Handle::current(),
+            leave: leave.clone(),
             stop: stop.clone(),
         };
         let mut pipelines = Vec::new();
@@ -133,10 +139,6 @@ impl App {
         let is_endless = config.sources.is_empty()
             || config.sources.iter().any(|s| matches!(s.kind, SourceKind::Central(_)));
 
-        let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
-        let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
-        let listener = TcpListener::bind(config.listen).await.map_err(cannot("listen on"))?;
-        let address = listener.local_addr().map_err(cannot("listen on"))?;
         let listen_file = config.data_dir.join("listen.addr");
         write_whole(&listen_file, format!("{address}\n").as_bytes())
             .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
@@ -159,6 +161,7 @@ impl App {
             sources,
             is_endless,
             stop_sources,
+            leave,
             stop,
             pipelines,
             inputs,
@@ -172,7 +175,7 @@ impl App {
         })
     }
 
-    /// Waits for the end of all sources, where they have one.
+    /// Waits for the end of all sources, where they have one, and of the pipelines after them.
     ///
     /// # Errors
     /// Something that the host cannot go on after.
@@ -182,7 +185,7 @@ impl App {
                 Some(why) = self.fatal.recv() => return Err(why),
                 ended = self.sources.join_next(), if !(self.is_endless && self.sources.is_empty()) => {
                     match ended {
-                        None => return Ok(()),
+                        None => break,
                         Some(Ok(ended)) => ended?,
                         Some(Err(error)) => return Err(format!("a source's task failed: {error}")),
                     }
@@ -194,6 +197,13 @@ impl App {
                 }
             }
         }
+        // For as long as it takes: one that is held waits for its plugins.
+        self.inputs.clear();
+        let others: Vec<_> = self.pipelines.iter().filter(|p| !p.is_built_in).collect();
+        tokio::select! {
+            Some(why) = self.fatal.recv() => Err(why),
+            () = wait_for(&others, None) => Ok(()),
+        }
     }
 
     /// Stops in order: sources, pipelines, those that tell of alerts, plugins. What has not ended
@@ -201,6 +211,7 @@ impl App {
     pub async fn stop(mut self) -> Counts {
         let deadline = Instant::now() + GRACE;
         self.stop_sources.cancel();
+        self.leave.cancel();
         let sources = async { while self.sources.join_next().await.is_some() {} };
         if tokio::time::timeout_at(deadline, sources).await.is_err() {
             tracing::warn!("streams did not end in time");
@@ -209,12 +220,12 @@ impl App {
         self.inputs.clear();
         let (built_in, others): (Vec<_>, Vec<_>) =
             self.pipelines.iter().partition(|pipeline| pipeline.is_built_in);
-        wait_for(&others, deadline).await;
+        wait_for(&others, Some(deadline)).await;
         self.news.close();
-        wait_for(&built_in, deadline).await;
+        wait_for(&built_in, Some(deadline)).await;
         self.stop.cancel();
         let all: Vec<_> = self.pipelines.iter().collect();
-        wait_for(&all, Instant::now() + LAST_GRACE).await;
+        wait_for(&all, Some(Instant::now() + LAST_GRACE)).await;
         let total = self.pipelines.iter().map(|pipeline| pipeline.tally.counts()).sum();
         for pipeline in self.pipelines {
             let name = pipeline.name.clone();
@@ -235,8 +246,9 @@ impl App {
     }
 }
 
-async fn wait_for(pipelines: &[&Pipeline], deadline: Instant) {
-    while Instant::now() < deadline && pipelines.iter().any(|pipeline| !pipeline.is_finished()) {
+async fn wait_for(pipelines: &[&Pipeline], deadline: Option<Instant>) {
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    while !is_over() && pipelines.iter().any(|pipeline| !pipeline.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,43 @@
-//! Trommel.
+//! Trommel keeps live event streams open, decodes every event, and passes it through small sandboxed
+//! WebAssembly plugins that filter, transform, alert or export.
+//!
+//! # The path of an event
+//!
+//! ```text
+//! source -> frame::Chunk -> pipeline::Input (bounded) -> Decoder -> Batch -> plugins -> sinks -> Tally
+//!                                                           |                  |          |
+//!                                                           +-- dead letters --+----------+
+//! ```
+//!
+//! A [`source`] reads [`frame`]s and puts them into the queue of each pipeline that takes from it; a
+//! full queue makes it wait. A [`pipeline`] is one thread. It takes some frames, [`decode`]s them into
+//! a [`batch`], and runs its plugins over [`columns`] of it, through the traits of [`runner`]. What
+//! they answer ([`outcome`]) is checked before it is used. Where a call fails, the batch is halved
+//! until the one event at fault is found; that one becomes a [`dead_letter`], the others go on. What is
+//! left goes to export plugins and [`sink`]s, and the [`tally`] counts how each frame ended, once.
+//!
+//! # Modules
+//!
+//! | plain data and pure logic | |
+//! |---|---|
+//! | [`frame`], [`batch`], [`columns`], [`outcome`] | events on their way, and what plugins say of them |
+//! | [`runner`] | the seam between pipelines and plugins |
+//! | [`state`], [`tally`] | what a plugin remembers; what became of every frame |
+//! | [`line`], [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
+//!
+//! | what does things | |
+//! |---|---|
+//! | [`config`] | from TOML to what the host builds from; secrets |
+//! | [`source`], [`sink`] | where frames come from; where events end |
+//! | [`decode`] | envelope, which message, payload as JSON |
+//! | [`pipeline`] | batches, order, back-pressure, halving, delivery |
+//! | [`plugin`] | the plugin host: load, call, limit, replace |
+//! | [`alert`], [`dead_letter`] | what people must know; what was of no use |
+//! | [`telemetry`], [`tls`] | log, metrics, health; whom servers are trusted by |
+//! | [`sim`] | the simulated Central |
+//! | [`cli`], [`app`] | the commands; the composition root, which alone sees everything |
+//!
+//! ARCHITECTURE.md has the invariants: who must never know whom, and why.
 
 pub mod alert;
 pub mod app;

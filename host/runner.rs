@@ -134,6 +134,15 @@ pub trait Runner: Send {
     fn tick(&mut self, now: u64, state: &mut State) -> Result<Vec<Signal>, Failure>;
 }
 
+/// A metric of a plugin's own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Figure {
+    /// Counts up.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(f64),
+}
+
 /// A version of a plugin that serves: makes instances.
 pub trait Factory: Send + Sync {
     /// What is known of the plugin.
@@ -141,6 +150,11 @@ pub trait Factory: Send + Sync {
 
     /// Distinguishes this version, with its configuration, from all others of this process.
     fn version_id(&self) -> u64;
+
+    /// The metrics it has set so far, by name.
+    fn figures(&self) -> BTreeMap<String, Figure> {
+        BTreeMap::new()
+    }
 
     /// Makes an instance; quick, for some are kept ready.
     ///

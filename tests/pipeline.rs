@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 
-use crate::support::{HostDir, Sim, count_lines, wait_until};
+use crate::support::{HostDir, Sim, TROMMEL, Tally, count_lines, wait_until};
 
 const ARCHIVE: &str = r#"
 [pipeline.main]
@@ -174,4 +174,27 @@ fn bundled_plugins_filter_transform_alert() {
     assert_eq!(alerts[0]["data"]["edge"], "raise");
     assert_eq!(alerts[0]["data"]["severity"], "critical");
     assert!(told.iter().any(|event| event["type"] == "trommel.reload"), "{told:?}");
+}
+
+#[test]
+fn a_short_replay_waits_for_its_plugins_and_ends_by_itself() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let frames = std::process::Command::new(TROMMEL)
+        .args(["sim", "frames", "--stream", "ap-events", "--count", "50"])
+        .output()
+        .unwrap();
+    std::fs::write(dir.path().join("input.frames"), frames.stdout).unwrap();
+    let mut host = HostDir::empty();
+    host.add(&format!(
+        "[source.recorded]\nkind = \"replay\"\npath = \"{}/input.frames\"\nstream = \"ap-events\"\n\
+         [pipeline.main]\nfrom = [\"recorded\"]\nto = [\"archive\"]\n\
+         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
+        dir.path().display()
+    ));
+    host.plugin("10-redact", "transform", "[config]\nredact = [\"/tenant_id\"]\n");
+    let mut host = host.run();
+    assert!(host.running.wait().success());
+    let tally = Tally::read(&host.running.log());
+    assert_eq!((tally.received, tally.delivered), (50, 50));
+    assert!(host.lines("events.jsonl").iter().all(|event| event["data"]["tenant_id"] == "***"));
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::outcome::{Edge, Signal};
 use crate::runner::Info;
 
-/// Most alerts that one plugin can have raised at a time.
+/// Most alerts that are remembered as raised, of all plugins together.
 const MAX_RAISED: usize = 100_000;
 
 /// The alerts that are raised now.

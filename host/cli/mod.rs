@@ -121,7 +121,7 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Decode(args) => decode::run(&args),
         Command::Sim(args) => {
             telemetry::log::start(&crate::config::log_filter());
-            runtime()?.block_on(sim::run(args)).map_err(Exit::run_time)
+            runtime()?.block_on(sim::run(args)).map_err(Exit::from)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Exit;
 use crate::decode::catalog::{STREAMS, Stream};
 use crate::sim::central::{FAULTS, Fault, Options, Rate, Server, SimError, frames};
 
@@ -151,4 +152,19 @@ async fn run_central(args: CentralArgs) -> Result<(), SimError> {
     }
     tracing::info!("stopping");
     handle.shutdown().await
+}
+
+impl From<SimError> for Exit {
+    fn from(error: SimError) -> Self {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        match error {
+            SimError::Listen { .. } | SimError::File { .. } => Exit::environment(text),
+            _ => Exit::run_time(text),
+        }
+    }
 }

@@ -19,7 +19,7 @@ use url::Url;
 pub use plugin_file::{Egress, Limits, PluginFile};
 
 /// Variables that begin like an override and are none.
-const NOT_OVERRIDES: &[&str] = &["log", "cache", "config"];
+const NOT_OVERRIDES: &[&str] = &["log", "cache", "config", "wasm"];
 
 /// Everything the host builds from. All paths are as the process will open them.
 #[derive(Debug, Clone)]
@@ -148,7 +148,7 @@ pub const BUILT_IN_SOURCE: &str = "trommel";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there or cannot be read.
-    #[error("cannot read {}: {source}\nhint: --config names the file; `trommel init` writes a first one", file.display())]
+    #[error("cannot read {}: {source}\nhint: --config names the file", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -243,5 +243,18 @@ fn override_of(flag: &str) -> Result<impl figment::Provider, ConfigError> {
     let (key, value) = flag.split_once('=').ok_or_else(problem)?;
     // A value reads as TOML where it is TOML, else as text.
     let parsed: figment::value::Value = value.parse().map_err(|_| problem())?;
-    Ok(figment::providers::Serialized::global(key, parsed))
+    Ok(Flag(figment::providers::Serialized::global(key, parsed)))
+}
+
+/// An override that errors name by its flag.
+struct Flag(figment::providers::Serialized<figment::value::Value>);
+
+impl figment::Provider for Flag {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named("--set")
+    }
+
+    fn data(&self) -> figment::Result<figment::value::Map<figment::Profile, figment::value::Dict>> {
+        self.0.data()
+    }
 }

@@ -19,6 +19,8 @@ const TRIES: usize = 3;
 /// Waits between tries.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const MOST_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait that a plugin may ask for.
+const MOST_ASKED: Duration = Duration::from_secs(300);
 
 /// What one try came to.
 enum Try {
@@ -113,7 +115,7 @@ impl Run<'_> {
         drop(columns);
         match result {
             Ok(Answer::Delivery(Delivery::Retry(wait))) => {
-                Ok(Try::Again(Some(wait.min(MOST_WAIT)).filter(|wait| !wait.is_zero())))
+                Ok(Try::Again(Some(wait.min(MOST_ASKED)).filter(|wait| !wait.is_zero())))
             }
             Ok(Answer::Delivery(Delivery::Rejected(faults))) => {
                 for Fault { index, reason } in faults {

@@ -16,9 +16,6 @@ const MAX_KIB: u32 = 32 << 10;
 /// Most chunks that wait.
 const MAX_CHUNKS: usize = 4 << 10;
 
-/// How often a held pipeline looks whether its sources are gone.
-const CLOSED_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
-
 /// Where sources put chunks.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -119,17 +116,6 @@ impl Intake {
             }
             None => false,
         }
-    }
-
-    /// Waits like `wait`; while the pipeline is held only for all inputs to be gone.
-    pub async fn wait_or_closed(&mut self, is_held: bool) -> bool {
-        if !is_held {
-            return self.wait().await;
-        }
-        while self.chunks.sender_strong_count() > 0 {
-            tokio::time::sleep(CLOSED_LOOK).await;
-        }
-        false
     }
 
     /// Takes chunks that are there, up to so many events and bytes in all, but one event at least.

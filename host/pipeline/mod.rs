@@ -44,6 +44,8 @@ pub struct Shared {
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     /// Where waiting is done.
     pub runtime: Handle,
+    /// The host is stopping: a pipeline that is held waits no longer.
+    pub leave: CancellationToken,
     /// Ends all waiting at once: what is on its way stays in flight.
     pub stop: CancellationToken,
 }

@@ -75,7 +75,8 @@ impl Worker {
             () = self.shared.stop.cancelled() => Step::End,
             () = self.links.changed() => Step::Changed,
             _ = clock.tick(), if has_alerts => Step::Tick,
-            is_there = self.intake.wait_or_closed(is_held) => {
+            () = self.shared.leave.cancelled(), if is_held => Step::End,
+            is_there = self.intake.wait(), if !is_held => {
                 if is_there { Step::Batch } else { Step::End }
             }
         }

@@ -55,7 +55,7 @@ pub(super) struct Call {
     pub time: Duration,
     /// How much of the time so far went by outside of the guest.
     pub waited: Duration,
-    /// Error lines it wrote, for its dead letter: the last few.
+    /// Error lines it wrote, for its dead letter: the first few.
     pub errors: Vec<String>,
 }
 

@@ -18,5 +18,4 @@ mod wasi;
 pub use component::{Compiler, LoadError, MAX_FILE};
 pub use engine::Engine;
 pub use folder::{Change, Folder, load_once};
-pub use quota::{Figure, Figures};
 pub use version::{Loader, Version};

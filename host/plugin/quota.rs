@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::runner::Figure;
+
 /// Lines a second, and how many may come at once.
 const LINES_PER_SECOND: f64 = 50.0;
 const BURST: f64 = 200.0;
@@ -102,15 +104,6 @@ fn printable(text: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Figures {
     values: Mutex<BTreeMap<String, Figure>>,
-}
-
-/// One metric.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Figure {
-    /// Counts up.
-    Counter(u64),
-    /// Goes up and down.
-    Gauge(f64),
 }
 
 impl Figures {

@@ -1,6 +1,7 @@
 //! A version of a plugin, loaded: described, configured, and able to make instances. Key type:
 //! [`Version`].
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +19,7 @@ use super::quota::{Figures, Quota};
 use crate::columns::Columns;
 use crate::config::PluginFile;
 use crate::outcome::{Answer, Signal};
-use crate::runner::{Factory, Failure, Info, Role, Runner};
+use crate::runner::{Factory, Failure, Figure, Info, Role, Runner};
 use crate::state::State;
 
 /// What loading needs besides the file.
@@ -64,6 +65,10 @@ impl Loader {
         let hash = sha256(wasm);
         let component = self.compiler.compile(wasm, &hash)?;
         let role = role_of(&component)?;
+        if role != Role::Export && !file.egress.allow.is_empty() {
+            let what = format!("[egress] is for export plugins; this is a {} plugin", role.name());
+            return Err(LoadError::File(what));
+        }
         let engine = self.compiler.engine();
         let linker = if role == Role::Export { &engine.outward } else { &engine.inward };
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
@@ -133,13 +138,6 @@ impl Loader {
     }
 }
 
-impl Version {
-    /// What it counted for the metrics.
-    pub fn figures(&self) -> &Figures {
-        &self.parts.figures
-    }
-}
-
 impl Parts {
     /// Makes and configures an instance.
     fn make(&self) -> Result<(Instance, lifecycle::Wants), LoadError> {
@@ -160,6 +158,10 @@ impl Factory for Version {
 
     fn version_id(&self) -> u64 {
         self.parts.id
+    }
+
+    fn figures(&self) -> BTreeMap<String, Figure> {
+        self.parts.figures.all()
     }
 
     fn make(&self) -> Result<Box<dyn Runner>, String> {

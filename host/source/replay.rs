@@ -37,17 +37,7 @@ impl Replay {
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut input = BufReader::with_capacity(1 << 20, File::open(&self.path)?);
         loop {
-            let mut frames = Vec::new();
-            let ended = loop {
-                match read_frame(&mut input) {
-                    Ok(Some(bytes)) => frames.push(Frame::binary(bytes)),
-                    Ok(None) => break Some(Ok(())),
-                    Err(error) => break Some(Err(error)),
-                }
-                if frames.len() == MAX_FRAMES {
-                    break None;
-                }
-            };
+            let (frames, ended) = tokio::task::block_in_place(|| read_frames(&mut input));
             if !frames.is_empty() && stop.run_until_cancelled(self.hand_on(frames)).await.is_none()
             {
                 return Ok(());
@@ -66,6 +56,19 @@ impl Replay {
             }
         }
     }
+}
+
+/// Some frames, and, when they are the last, how the file ended.
+fn read_frames(input: &mut BufReader<File>) -> (Vec<Frame>, Option<io::Result<()>>) {
+    let mut frames = Vec::new();
+    while frames.len() < MAX_FRAMES {
+        match read_frame(input) {
+            Ok(Some(bytes)) => frames.push(Frame::binary(bytes)),
+            Ok(None) => return (frames, Some(Ok(()))),
+            Err(error) => return (frames, Some(Err(error))),
+        }
+    }
+    (frames, None)
 }
 
 /// The next frame; `None` at the end of the file.

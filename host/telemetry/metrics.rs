@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::View;
+use crate::runner::Figure;
 
 /// Metrics as Prometheus reads them.
 pub(super) fn text(view: &View) -> String {
@@ -19,10 +20,32 @@ pub(super) fn text(view: &View) -> String {
         line(&mut out, name, &[("pipeline", &pipeline.name)], pipeline.tally.counts().in_flight());
     }
     streams(&mut out, view);
+    plugins(&mut out, view);
     let name = "trommel_alerts_raised";
     head(&mut out, name, "Alerts that are raised.", "gauge");
     line(&mut out, name, &[], view.board.len() as u64);
     out
+}
+
+/// What plugins count themselves, under their own names as a label.
+fn plugins(out: &mut String, view: &View) {
+    let (counters, gauges) = ("trommel_plugin_counter_total", "trommel_plugin_gauge");
+    let plugins = view.plugins.borrow().clone();
+    let (mut counted, mut gauged) = (String::new(), String::new());
+    for (plugin, entry) in &plugins.entries {
+        let figures = entry.serving.as_ref().map(|factory| factory.figures()).unwrap_or_default();
+        for (name, figure) in figures {
+            let labels = [("plugin", plugin.as_str()), ("name", name.as_str())];
+            match figure {
+                Figure::Counter(value) => line(&mut counted, counters, &labels, value),
+                Figure::Gauge(value) => line(&mut gauged, gauges, &labels, value),
+            }
+        }
+    }
+    head(out, counters, "Counters of plugins.", "counter");
+    out.push_str(&counted);
+    head(out, gauges, "Gauges of plugins.", "gauge");
+    out.push_str(&gauged);
 }
 
 type Get = fn(&crate::tally::Counts) -> u64;
@@ -53,7 +76,7 @@ fn head(out: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
     let labels: Vec<String> = labels
         .iter()
         .map(|(name, value)| {
