@@ -10,6 +10,7 @@
 mod config;
 mod decode;
 mod egress;
+mod examples;
 mod fail_closed;
 mod misbehave;
 mod pipeline;
