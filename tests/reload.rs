@@ -131,11 +131,12 @@ fn what_does_not_load_leaves_the_version_before_serving() {
         ),
     ] {
         host.dir.plugin_file("10-stamp", wasm, &toml);
-        host.wait_for_log(says);
-        let rows = host.get("/api/v1/plugins");
-        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
-        assert_eq!(rows[0]["state"], "failed", "{rows}");
-        assert!(rows[0]["error"].as_str().unwrap().contains(says), "{rows}");
+        wait_until(&format!("{says:?} to be told"), || {
+            let rows = host.get("/api/v1/plugins");
+            let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+            rows[0]["state"] == "failed" && rows[0]["error"].as_str().unwrap().contains(says)
+        });
+        assert!(host.running.log().contains(says), "{says:?} is not in the log");
     }
     let now = count_lines(&host.path("events.jsonl"));
     wait_until("more events", || count_lines(&host.path("events.jsonl")) > now + 200);
