@@ -23,7 +23,7 @@
 //! | [`frame`], [`batch`], [`columns`], [`outcome`] | events on their way, and what plugins say of them |
 //! | [`runner`] | the seam between pipelines and plugins |
 //! | [`state`], [`tally`] | what a plugin remembers; what became of every frame |
-//! | [`line`], [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
+//! | [`line`](mod@line), [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
 //!
 //! | what does things | |
 //! |---|---|
