@@ -210,3 +210,27 @@ fn a_split_event_counts_once() {
     let tally = crate::support::Tally::read(&log);
     assert_eq!((tally.received, tally.delivered), (2_000, 2_000));
 }
+
+#[test]
+fn a_pipeline_on_another_source_is_not_held_up() {
+    let args = ["--rate", "max", "--count", "2000", "--streams", "ap-events", "--seed", "11"];
+    let sim = Sim::start(&args);
+    let other = Sim::start(&["--rate", "1000", "--count", "2000", "--streams", "ap-events"]);
+    let mut dir = HostDir::new(
+        &sim,
+        &["ap-events"],
+        "[pipeline.bad]\nfrom = [\"hq\"]\nthrough = [\"10-bad\"]\n\
+         [pipeline.good]\nfrom = [\"branch\"]\nthrough = []\nto = [\"good\"]\n\
+         [sink.good]\nkind = \"file\"\npath = \"good.jsonl\"\n",
+    );
+    dir.source("branch", &other, &["ap-events"]);
+    // Every event loops: this pipeline never gets anywhere.
+    let toml = "[config]\nmode = \"loop\"\n[limits]\ntime = \"5s\"\n";
+    dir.plugin("10-bad", "misbehave-filter", toml);
+    let mut host = dir.run();
+    host.wait_for_log("plugin takes effect");
+    wait_until("the other source's events", || count_lines(&host.path("good.jsonl")) == 2_000);
+    assert_eq!(host.settled("bad"), 0);
+    let tally = host.stop();
+    assert_eq!((tally.delivered, tally.in_flight), (2_000, 2_000));
+}

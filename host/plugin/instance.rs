@@ -73,7 +73,11 @@ impl Instance {
         let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(blueprint.output);
-        store.epoch_deadline_callback(|store| {
+        let stop = blueprint.stop.clone();
+        store.epoch_deadline_callback(move |store| {
+            if stop.is_cancelled() {
+                return Err(Cancelled.into());
+            }
             let guest = store.data();
             if guest.left().is_zero() {
                 return Err(TooLong(guest.call.time).into());
