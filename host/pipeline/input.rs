@@ -96,11 +96,6 @@ impl Input {
     pub fn abandon(&self, chunk: &Chunk) {
         self.tally.receive(chunk.frames.len() as u64);
     }
-
-    /// Whether another chunk would have to wait.
-    pub fn is_full(&self) -> bool {
-        self.events.available_permits() == 0 || self.kib.available_permits() == 0
-    }
 }
 
 impl Intake {
@@ -184,7 +179,6 @@ mod tests {
     async fn a_full_input_waits_for_room() {
         let (input, mut intake) = channel(Arc::default());
         input.send(chunk(&vec![1; MAX_EVENTS as usize])).await.unwrap();
-        assert!(input.is_full());
         assert!(input.try_send(chunk(&[1])).is_err());
         let waiting = tokio::spawn({
             let input = input.clone();

@@ -20,6 +20,8 @@ const MOST_WAIT: Duration = Duration::from_secs(30);
 /// A connection that brought so many events, or lasted so long, was a good one: waits begin anew.
 const GOOD_FRAMES: u64 = 100;
 const GOOD_TIME: Duration = Duration::from_secs(60);
+/// From when on waiting for a pipeline counts as reading being held back.
+const HELD_BACK: Duration = Duration::from_millis(50);
 /// How long frames that were read may wait for a pipeline once the host is stopping.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -114,7 +116,7 @@ impl Stream {
     async fn hand_on(&self, connection: &mut Connection, frames: Vec<Frame>) {
         self.status.change(|status| status.frames += frames.len() as u64);
         let chunk = Chunk { origin: Arc::clone(&self.origin), frames };
-        let is_held_back = self.outputs.iter().any(Input::is_full);
+        let begun = Instant::now();
         for output in &self.outputs {
             let chunk = chunk.clone();
             let abandoned = chunk.clone();
@@ -127,7 +129,7 @@ impl Stream {
                 output.abandon(&abandoned);
             }
         }
-        if is_held_back {
+        if begun.elapsed() >= HELD_BACK {
             connection.was_held_back();
         }
     }
