@@ -23,8 +23,8 @@ use crate::pipeline::{Input, Pending, Pipeline, Shared};
 use crate::plugin::{Change, Compiler, Engine, Folder, Loader};
 use crate::runner::Reason;
 use crate::sink;
-use crate::source::central::{Central, SharedStatus};
-use crate::source::{BuiltIn, Replay};
+use crate::source::central::Central;
+use crate::source::{BuiltIn, Replay, SharedStatus};
 use crate::tally::Counts;
 use crate::telemetry::{self, PipelineView, View};
 

@@ -2,6 +2,7 @@
 //! what is in them. Key type: [`Chunk`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -42,9 +43,16 @@ pub struct Chunk {
     pub origin: Arc<Origin>,
     /// The frames.
     pub frames: Vec<Frame>,
+    /// When they were read.
+    pub received: Instant,
 }
 
 impl Chunk {
+    /// Frames that were read just now.
+    pub fn new(origin: Arc<Origin>, frames: Vec<Frame>) -> Self {
+        Chunk { origin, frames, received: Instant::now() }
+    }
+
     /// How many bytes its frames hold.
     pub fn bytes(&self) -> usize {
         self.frames.iter().map(|frame| frame.bytes.len()).sum()

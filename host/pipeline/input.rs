@@ -134,7 +134,11 @@ impl Intake {
             let rest = chunk.frames.split_off(fits);
             let is_cut = !rest.is_empty();
             if is_cut {
-                self.left.push_front(Chunk { origin: Arc::clone(&chunk.origin), frames: rest });
+                self.left.push_front(Chunk {
+                    frames: rest,
+                    origin: Arc::clone(&chunk.origin),
+                    ..chunk
+                });
             }
             if !chunk.frames.is_empty() {
                 taken.push(chunk);
@@ -154,7 +158,7 @@ mod tests {
 
     fn chunk(sizes: &[usize]) -> Chunk {
         let origin = Arc::new(Origin { source: "s".into(), stream: "t".into() });
-        Chunk { origin, frames: sizes.iter().map(|n| Frame::binary(vec![0; *n])).collect() }
+        Chunk::new(origin, sizes.iter().map(|n| Frame::binary(vec![0; *n])).collect())
     }
 
     #[tokio::test]

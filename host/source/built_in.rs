@@ -55,7 +55,7 @@ impl BuiltIn {
     /// Hands events on, waiting for room.
     pub async fn send(&self, frames: Vec<Frame>) {
         for output in self.outputs.iter() {
-            let chunk = Chunk { origin: Arc::clone(&self.origin), frames: frames.clone() };
+            let chunk = Chunk::new(Arc::clone(&self.origin), frames.clone());
             if output.send(chunk).await.is_err() {
                 tracing::debug!("a pipeline has stopped; events of trommel's own end there");
             }
@@ -64,7 +64,7 @@ impl BuiltIn {
 
     /// Hands an event on where there is room at once; gives back how many pipelines had none.
     pub fn try_send(&self, frame: &Frame) -> usize {
-        let chunk = || Chunk { origin: Arc::clone(&self.origin), frames: vec![frame.clone()] };
+        let chunk = || Chunk::new(Arc::clone(&self.origin), vec![frame.clone()]);
         self.outputs.iter().filter(|output| output.try_send(chunk()).is_err()).count()
     }
 }

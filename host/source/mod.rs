@@ -3,6 +3,8 @@
 mod built_in;
 pub mod central;
 mod replay;
+mod status;
 
 pub use built_in::BuiltIn;
 pub use replay::Replay;
+pub use status::{SharedStatus, State, Status};

@@ -49,7 +49,7 @@ impl Replay {
     }
 
     async fn hand_on(&self, frames: Vec<Frame>) {
-        let chunk = Chunk { origin: Arc::clone(&self.origin), frames };
+        let chunk = Chunk::new(Arc::clone(&self.origin), frames);
         for output in &self.outputs {
             if output.send(chunk.clone()).await.is_err() {
                 output.abandon(&chunk);

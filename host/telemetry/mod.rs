@@ -10,7 +10,7 @@ pub use server::{PluginRow, plugin_rows, serve};
 
 use crate::alert::Board;
 use crate::runner::Plugins;
-use crate::source::central::SharedStatus;
+use crate::source::SharedStatus;
 use crate::tally::Tally;
 
 /// Everything that is shown, read where it is kept.

@@ -91,9 +91,9 @@ async fn show_ready(State(view): State<View>) -> (StatusCode, String) {
         held.as_ref().map(|why| format!("pipeline {:?} is held: {why}\n", pipeline.name))
     });
     let statuses = view.streams.iter().map(|status| status.get());
-    let away = statuses.filter(|status| status.state != "streaming").map(|status| {
+    let away = statuses.filter(|status| !status.state.is_up()).map(|status| {
         let (source, stream) = (&status.source, &status.stream);
-        format!("stream {source}/{stream} is {}: {}\n", status.state, status.detail)
+        format!("stream {source}/{stream} is {}: {}\n", status.state.name(), status.detail)
     });
     let why: String = held.chain(away).collect();
     match why.is_empty() {

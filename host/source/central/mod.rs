@@ -6,7 +6,7 @@ mod handshake;
 mod stream;
 mod token;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::CentralConfig;
 use crate::frame::Origin;
 use crate::pipeline::Input;
+use crate::source::SharedStatus;
 use crate::tls::{self, TlsError};
 
 /// A source of kind `central`.
@@ -34,38 +35,6 @@ pub enum SourceError {
     /// Its HTTP client.
     #[error("source.{0}: {1}")]
     Http(String, reqwest::Error),
-}
-
-/// How a stream is doing.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Status {
-    /// Name of the source.
-    pub source: String,
-    /// Name of the stream.
-    pub stream: String,
-    /// What it is doing: connecting, streaming, waiting, stopped.
-    pub state: &'static str,
-    /// Why it is waiting; empty if it is not.
-    pub detail: String,
-    /// Connections that came about.
-    pub connections: u64,
-    /// Frames received.
-    pub frames: u64,
-}
-
-/// A status that is shown while it changes.
-#[derive(Debug, Clone, Default)]
-pub struct SharedStatus(Arc<Mutex<Status>>);
-
-impl SharedStatus {
-    /// The status now.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 impl Central {
@@ -94,12 +63,7 @@ impl Central {
     ) -> Vec<SharedStatus> {
         let mut statuses = Vec::new();
         for stream in &self.config.streams {
-            let status = SharedStatus::default();
-            status.change(|status| {
-                status.source.clone_from(&self.name);
-                status.stream.clone_from(&stream.name);
-                status.state = "connecting";
-            });
+            let status = SharedStatus::new(&self.name, &stream.name);
             let origin =
                 Origin { source: self.name.as_str().into(), stream: stream.name.as_str().into() };
             let reader = stream::Stream {

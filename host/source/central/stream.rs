@@ -7,13 +7,14 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::SharedStatus;
 use super::connection::Connection;
 use super::handshake::{ConnectError, Target};
 use super::token::Tokens;
 use crate::backoff::Backoff;
 use crate::frame::{Chunk, Frame, Origin};
 use crate::pipeline::Input;
+use crate::source::{SharedStatus, State};
+use crate::text::now_micros;
 
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const MOST_WAIT: Duration = Duration::from_secs(30);
@@ -41,7 +42,7 @@ impl Stream {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
-            self.state("connecting", "");
+            self.status.enter(State::Connecting, "", "");
             let connected = stop.run_until_cancelled(self.connect()).await;
             let why = match connected {
                 None => break,
@@ -54,10 +55,10 @@ impl Stream {
             let wait = backoff.next_wait();
             let (source, stream) = (&*self.origin.source, &*self.origin.stream);
             tracing::warn!(source, stream, wait_ms = wait.as_millis() as u64, "{why}");
-            self.state("waiting", &why);
+            self.status.enter(State::Waiting, &why, "");
             stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         }
-        self.state("stopped", "");
+        self.status.enter(State::Stopped, "", "");
     }
 
     async fn connect(&self) -> Result<Connection, String> {
@@ -79,7 +80,7 @@ impl Stream {
     async fn stream(&self, mut connection: Connection, backoff: &mut Backoff) -> String {
         let (source, stream) = (&*self.origin.source, &*self.origin.stream);
         tracing::info!(source, stream, "connected");
-        self.state("streaming", "");
+        self.status.enter(State::Streaming, "", "");
         self.status.change(|status| status.connections += 1);
         let begun = Instant::now();
         let mut frames_read = 0;
@@ -114,8 +115,11 @@ impl Stream {
 
     /// Gives frames to every pipeline, waiting for room in each.
     async fn hand_on(&self, connection: &mut Connection, frames: Vec<Frame>) {
-        self.status.change(|status| status.frames += frames.len() as u64);
-        let chunk = Chunk { origin: Arc::clone(&self.origin), frames };
+        self.status.change(|status| {
+            status.frames += frames.len() as u64;
+            status.last_frame = now_micros();
+        });
+        let chunk = Chunk::new(Arc::clone(&self.origin), frames);
         let begun = Instant::now();
         for output in &self.outputs {
             let chunk = chunk.clone();
@@ -137,12 +141,5 @@ impl Stream {
     async fn out_of_time(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(LAST_WAIT).await;
-    }
-
-    fn state(&self, state: &'static str, detail: &str) {
-        self.status.change(|status| {
-            status.state = state;
-            detail.clone_into(&mut status.detail);
-        });
     }
 }

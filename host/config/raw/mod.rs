@@ -1,10 +1,16 @@
 //! The configuration as the user wrote it, key by key. No work is done here; an unknown key is an
 //! error. Key type: [`Raw`].
 
+mod central;
+mod sinks;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+pub use central::{Central, Stream, StreamTable};
+pub use sinks::{FileSink, PlainSink};
 
 /// The whole file. What has a `kind` is read once that is known.
 #[derive(Debug, Deserialize)]
@@ -37,34 +43,6 @@ pub struct Kind {
     pub kind: String,
 }
 
-/// `[source.NAME]` of kind `central`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Central {
-    /// `central`
-    #[serde(rename = "kind")]
-    pub _kind: String,
-    /// Name of a cluster, instead of `base_url`.
-    pub cluster: Option<String>,
-    /// `https://host[:port]`
-    pub base_url: Option<String>,
-    /// Where tokens are given out.
-    pub token_endpoint: Option<String>,
-    /// Further certificate authorities, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// OAuth2 client id.
-    pub client_id: Option<Secret>,
-    /// OAuth2 client secret.
-    pub client_secret: Option<Secret>,
-    /// A bearer token, instead of client credentials.
-    pub token: Option<Secret>,
-    /// The streams to hold open.
-    pub streams: Vec<Stream>,
-    /// The largest frame taken.
-    #[serde(default = "max_frame")]
-    pub max_frame: String,
-}
-
 /// `[source.NAME]` of kind `replay`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,29 +54,6 @@ pub struct Replay {
     pub path: PathBuf,
     /// The stream they are of.
     pub stream: String,
-}
-
-/// One entry of `streams`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a stream's name, or a table { name or path, event_types }")]
-pub enum Stream {
-    /// Its name.
-    Name(String),
-    /// Its name or path, and what is wanted of it.
-    Table(StreamTable),
-}
-
-/// A stream with settings.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StreamTable {
-    /// Name of a known stream; beside `path`, how to call that one.
-    pub name: Option<String>,
-    /// Path of a stream not known by name.
-    pub path: Option<String>,
-    /// Only events of these types.
-    #[serde(default)]
-    pub event_types: Vec<String>,
 }
 
 /// A secret, or a text that might be one: where it is to be had.
@@ -152,26 +107,6 @@ pub struct Pipeline {
     pub to: Vec<String>,
 }
 
-/// `[sink.NAME]` of a kind without settings.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlainSink {
-    /// Its kind.
-    #[serde(rename = "kind")]
-    pub _kind: String,
-}
-
-/// `[sink.NAME]` of kind `file`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileSink {
-    /// `file`
-    #[serde(rename = "kind")]
-    pub _kind: String,
-    /// Which file.
-    pub path: PathBuf,
-}
-
 /// `NAME.toml` beside a plugin.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -223,8 +158,4 @@ fn plugin_dir() -> PathBuf {
 
 fn listen() -> String {
     "127.0.0.1:9464".to_owned()
-}
-
-fn max_frame() -> String {
-    "16MiB".to_owned()
 }

@@ -1,6 +1,9 @@
 //! From what was written to what the host builds from: every rule of the configuration, and an error
 //! for each that is broken, all in one go. Key function: [`config`].
 
+mod central;
+mod sinks;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,13 +14,8 @@ use url::Url;
 
 use super::raw::{self, Raw};
 use super::{
-    Access, BUILT_IN_SOURCE, CentralConfig, Config, ConfigError, PipelineConfig, Problem,
-    SinkConfig, SinkKind, SourceConfig, SourceKind, StreamConfig, secret, units,
+    BUILT_IN_SOURCE, Config, ConfigError, PipelineConfig, Problem, SourceConfig, SourceKind, secret,
 };
-use crate::decode::catalog::{CLUSTERS, STREAMS, Stream};
-
-/// Where New Central gives out tokens.
-const TOKEN_ENDPOINT: &str = "https://sso.common.cloud.hpe.com/as/token.oauth2";
 
 /// Checks a configuration. `path` is that of the file, absolute; `shown` as the user named it.
 pub(super) fn config(figment: &Figment, shown: &Path, path: &Path) -> Result<Config, ConfigError> {
@@ -181,50 +179,8 @@ impl Check<'_> {
         sources
     }
 
-    fn central(&mut self, key: &str, raw: &raw::Central) -> Option<CentralConfig> {
-        let base_url = self.base_url(key, raw);
-        let access = self.access(key, raw);
-        let streams = self.streams(key, &raw.streams);
-        let max_frame = self.unit(&format!("{key}.max_frame"), units::size(&raw.max_frame));
-        Some(CentralConfig {
-            base_url: base_url?,
-            access: access?,
-            ca_file: raw.ca_file.as_ref().map(|file| self.dir.join(file)),
-            streams,
-            max_frame: usize::try_from(max_frame?).unwrap_or(usize::MAX),
-        })
-    }
-
     fn unit<T>(&mut self, key: &str, value: Result<T, String>) -> Option<T> {
         value.map_err(|what| self.problem(key, what, "")).ok()
-    }
-
-    fn base_url(&mut self, key: &str, raw: &raw::Central) -> Option<Url> {
-        match (&raw.cluster, &raw.base_url) {
-            (Some(_), Some(_)) => {
-                self.problem(key, "has both cluster and base_url", "keep one of them");
-                None
-            }
-            (None, None) => {
-                self.problem(
-                    key,
-                    "has neither cluster nor base_url",
-                    "for example cluster = \"US-1\"",
-                );
-                None
-            }
-            (Some(cluster), None) => {
-                let Some((_, host)) = CLUSTERS.iter().find(|(name, _)| name == cluster) else {
-                    let known: Vec<_> = CLUSTERS.iter().map(|(name, _)| *name).collect();
-                    let what = format!("{cluster:?} is not a cluster");
-                    let hint = format!("known: {}", known.join(", "));
-                    self.problem(&format!("{key}.cluster"), what, hint);
-                    return None;
-                };
-                Url::parse(&format!("https://{host}")).ok()
-            }
-            (None, Some(url)) => self.https_url(&format!("{key}.base_url"), url),
-        }
     }
 
     fn https_url(&mut self, key: &str, text: &str) -> Option<Url> {
@@ -237,28 +193,6 @@ impl Check<'_> {
                     what,
                     "for example https://host:8443; plain http is not supported",
                 );
-                None
-            }
-        }
-    }
-
-    fn access(&mut self, key: &str, raw: &raw::Central) -> Option<Access> {
-        match (&raw.token, &raw.client_id, &raw.client_secret) {
-            (Some(token), None, None) => {
-                let token = self.secret(&format!("{key}.token"), token, false)?;
-                Some(Access::Token(token))
-            }
-            (None, Some(id), Some(secret)) => {
-                let endpoint = raw.token_endpoint.as_deref().unwrap_or(TOKEN_ENDPOINT);
-                let id = self.secret(&format!("{key}.client_id"), id, true);
-                let secret = self.secret(&format!("{key}.client_secret"), secret, false);
-                let endpoint = self.https_url(&format!("{key}.token_endpoint"), endpoint);
-                Some(Access::Client { id: id?, secret: secret?, endpoint: endpoint? })
-            }
-            _ => {
-                let what = "needs either token, or client_id and client_secret";
-                let hint = "for example client_secret = { env = \"CENTRAL_CLIENT_SECRET\" }";
-                self.problem(key, what, hint);
                 None
             }
         }
@@ -277,87 +211,6 @@ impl Check<'_> {
                 None
             }
         }
-    }
-
-    fn streams(&mut self, key: &str, raw: &[raw::Stream]) -> Vec<StreamConfig> {
-        let mut streams: Vec<StreamConfig> = Vec::new();
-        if raw.is_empty() {
-            self.problem(
-                &format!("{key}.streams"),
-                "names no stream",
-                "for example [\"ap-events\"]",
-            );
-        }
-        for (number, entry) in raw.iter().enumerate() {
-            let key = format!("{key}.streams.{number}");
-            let Some(stream) = self.stream(&key, entry) else { continue };
-            if streams.iter().any(|s| s.name == stream.name) {
-                let what = format!("the stream {:?} stands here twice", stream.name);
-                self.problem(&key, what, "one entry holds all its event_types");
-            }
-            streams.push(stream);
-        }
-        streams
-    }
-
-    fn stream(&mut self, key: &str, raw: &raw::Stream) -> Option<StreamConfig> {
-        let (name, path, event_types) = match raw {
-            raw::Stream::Name(name) => (Some(name), None, &[][..]),
-            raw::Stream::Table(table) => {
-                (table.name.as_ref(), table.path.as_deref(), &table.event_types[..])
-            }
-        };
-        let path = path.map(|path| path.trim_matches('/'));
-        let (name, path) = match (name, path) {
-            (name, Some(path)) if !path.is_empty() => {
-                let last = path.rsplit('/').next().unwrap_or(path);
-                (name.map_or_else(|| last.to_owned(), Clone::clone), path.to_owned())
-            }
-            (Some(name), None) => {
-                let Some(stream) = Stream::named(name) else {
-                    let known: Vec<_> = STREAMS.iter().map(|stream| stream.name).collect();
-                    let hint = nearest(name, &known).map_or_else(
-                        || format!("known: {}; others by {{ path = \"…\" }}", known.join(", ")),
-                        |nearest| format!("did you mean {nearest:?}?"),
-                    );
-                    self.problem(key, format!("{name:?} is not a known stream"), hint);
-                    return None;
-                };
-                (name.clone(), stream.path())
-            }
-            _ => {
-                self.problem(key, "has neither name nor path", "");
-                return None;
-            }
-        };
-        Some(StreamConfig { name, path, event_types: event_types.to_vec() })
-    }
-
-    fn sinks(&mut self, raw: &BTreeMap<String, raw::Kind>) -> Vec<SinkConfig> {
-        let mut sinks: Vec<SinkConfig> = Vec::new();
-        for (name, kind) in raw {
-            self.name("sink", name);
-            let key = format!("sink.{name}");
-            let kind = match kind.kind.as_str() {
-                "stdout" => self.extract::<raw::PlainSink>(&key).map(|_| SinkKind::Stdout),
-                "null" => self.extract::<raw::PlainSink>(&key).map(|_| SinkKind::Null),
-                "file" => self
-                    .extract::<raw::FileSink>(&key)
-                    .map(|file| SinkKind::File { path: self.dir.join(file.path) }),
-                other => {
-                    let what = format!("{other:?} is not a kind of sink");
-                    self.problem(&format!("{key}.kind"), what, "known: stdout, file, null");
-                    None
-                }
-            };
-            let Some(kind) = kind else { continue };
-            if let Some(twin) = sinks.iter().find(|s| s.kind == kind && kind != SinkKind::Null) {
-                let what = format!("writes to the same place as sink.{}", twin.name);
-                self.problem(&key, what, "several pipelines may name one sink");
-            }
-            sinks.push(SinkConfig { name: name.clone(), kind });
-        }
-        sinks
     }
 
     fn pipelines(&mut self, raw: &Raw) -> Vec<PipelineConfig> {
