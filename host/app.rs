@@ -197,12 +197,19 @@ impl App {
                 }
             }
         }
-        // For as long as it takes: one that is held waits for its plugins.
+        // For as long as it takes: one that is held waits for its plugins. Then those that tell of
+        // what the others did.
         self.inputs.clear();
-        let others: Vec<_> = self.pipelines.iter().filter(|p| !p.is_built_in).collect();
+        let (built_in, others): (Vec<_>, Vec<_>) =
+            self.pipelines.iter().partition(|pipeline| pipeline.is_built_in);
+        let all_ended = async {
+            wait_for(&others, None).await;
+            self.news.close();
+            wait_for(&built_in, None).await;
+        };
         tokio::select! {
             Some(why) = self.fatal.recv() => Err(why),
-            () = wait_for(&others, None) => Ok(()),
+            () = all_ended => Ok(()),
         }
     }
 

@@ -176,9 +176,8 @@ fn bundled_plugins_filter_transform_alert() {
     assert!(told.iter().any(|event| event["type"] == "trommel.reload"), "{told:?}");
 }
 
-#[test]
-fn a_short_replay_waits_for_its_plugins_and_ends_by_itself() {
-    let dir = tempfile::TempDir::new().unwrap();
+/// A host that replays 50 events, without pipelines.
+fn replaying(dir: &tempfile::TempDir) -> HostDir {
     let frames = std::process::Command::new(TROMMEL)
         .args(["sim", "frames", "--stream", "ap-events", "--count", "50"])
         .output()
@@ -187,14 +186,40 @@ fn a_short_replay_waits_for_its_plugins_and_ends_by_itself() {
     let mut host = HostDir::empty();
     host.add(&format!(
         "[source.recorded]\nkind = \"replay\"\npath = \"{}/input.frames\"\nstream = \"ap-events\"\n\
-         [pipeline.main]\nfrom = [\"recorded\"]\nto = [\"archive\"]\n\
          [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n",
         dir.path().display()
     ));
     host.plugin("10-redact", "transform", "[config]\nredact = [\"/tenant_id\"]\n");
+    host
+}
+
+#[test]
+fn a_short_replay_waits_for_its_plugins_and_ends_by_itself() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut host = replaying(&dir);
+    host.add("[pipeline.main]\nfrom = [\"recorded\"]\nto = [\"archive\"]\n");
     let mut host = host.run();
     assert!(host.running.wait().success());
     let tally = Tally::read(&host.running.log());
     assert_eq!((tally.received, tally.delivered), (50, 50));
     assert!(host.lines("events.jsonl").iter().all(|event| event["data"]["tenant_id"] == "***"));
+}
+
+#[test]
+fn a_replay_also_waits_for_those_that_tell_of_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut host = replaying(&dir);
+    host.add(
+        "[pipeline.main]\nfrom = [\"recorded\"]\nthrough = [\"10-redact\"]\nto = [\"archive\"]\n\
+         [pipeline.tell]\nfrom = [\"trommel\"]\nthrough = [\"20-late\"]\nto = [\"told\"]\n\
+         [sink.told]\nkind = \"file\"\npath = \"told.jsonl\"\n",
+    );
+    let mut host = host.run();
+    // The first pipeline is done; the other holds what it was told, for want of its plugin.
+    host.wait_for_log("tally received=50 delivered=50");
+    host.dir.plugin("20-late", "filter", "");
+    assert!(host.running.wait().success());
+    let tally = Tally::read(&host.running.log());
+    assert_eq!(tally.in_flight, 0, "{}", host.running.log());
+    assert!(!host.lines("told.jsonl").is_empty());
 }
