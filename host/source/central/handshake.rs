@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,9 +17,10 @@ use url::Url;
 
 use super::token::{causes, excerpt};
 use crate::config::{CentralConfig, StreamConfig};
+use crate::dial::{DialError, Limits, dial};
+use crate::proxy::Proxies;
 
-/// What one way to the server may take, and all of it together.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// What all of it together may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 
 /// An open WebSocket.
@@ -31,6 +31,8 @@ pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 pub(super) enum ConnectError {
     #[error("{0}")]
     Unreachable(String),
+    #[error("{error} (hint: {})", .error.hint)]
+    Dial { error: DialError },
     #[error("status {status}: {body}")]
     Refused { status: u16, body: String },
     #[error("no answer within {HANDSHAKE_TIME:?}")]
@@ -42,6 +44,7 @@ pub(super) enum ConnectError {
 pub(super) struct Target {
     url: Url,
     tls: TlsConnector,
+    proxies: Proxies,
     config: WebSocketConfig,
 }
 
@@ -54,7 +57,8 @@ impl Target {
         let config = WebSocketConfig::default()
             .max_message_size(Some(source.max_frame))
             .max_frame_size(Some(source.max_frame));
-        Target { url: stream_url(source, stream), tls: TlsConnector::from(tls), config }
+        let proxies = source.proxies.clone();
+        Target { url: stream_url(source, stream), tls: TlsConnector::from(tls), proxies, config }
     }
 
     /// Connects, with the token as bearer.
@@ -66,13 +70,9 @@ impl Target {
 
     async fn try_connect(&self, token: &SecretString) -> Result<Socket, ConnectError> {
         let request = self.request(token)?;
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.url.port_or_known_default().unwrap_or(443);
-        let tcp = connect_tcp(host, port).await?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
-        let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|e| ConnectError::Unreachable(format!("TLS: {}", causes(&e))))?;
+        let tls = dial(&self.url, &self.proxies, &self.tls, &Limits::default())
+            .await
+            .map_err(|error| ConnectError::Dial { error })?;
         match tokio_tungstenite::client_async_with_config(request, tls, Some(self.config)).await {
             Ok((socket, _)) => Ok(socket),
             Err(WsError::Http(response)) => Err(ConnectError::Refused {
@@ -114,26 +114,6 @@ fn stream_url(source: &CentralConfig, stream: &StreamConfig) -> Url {
     url
 }
 
-/// Tries each address of a host in turn.
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let unreachable = |what: String| ConnectError::Unreachable(format!("{host}:{port}: {what}"));
-    let addresses =
-        tokio::net::lookup_host((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
-    let mut last = "the name has no address".to_owned();
-    for address in addresses {
-        match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // Small frames of our own are pings and answers to them: never wait with those.
-                tcp.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
-                return Ok(tcp);
-            }
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = format!("no connection within {CONNECT_TIME:?}"),
-        }
-    }
-    Err(unreachable(last))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +127,9 @@ mod tests {
             ca_file: None,
             streams: vec![],
             max_frame: 1,
+            proxies: crate::proxy::Proxies::none(),
+            subscriber_id: crate::config::SubscriberId::Off,
+            max_retries: None,
         };
         let stream = |event_types: &[&str]| StreamConfig {
             name: "ap-events".into(),

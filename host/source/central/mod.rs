@@ -32,16 +32,13 @@ pub enum SourceError {
     /// Its certificate authorities.
     #[error("source.{0}: {1}")]
     Tls(String, TlsError),
-    /// Its HTTP client.
-    #[error("source.{0}: {1}")]
-    Http(String, reqwest::Error),
 }
 
 impl Central {
     /// Makes a source that hands its frames to these pipelines.
     ///
     /// # Errors
-    /// When its TLS or its HTTP client cannot be set up.
+    /// When its TLS cannot be set up.
     pub fn new(
         name: &str,
         config: CentralConfig,
@@ -49,8 +46,7 @@ impl Central {
     ) -> Result<Self, SourceError> {
         let tls = tls::client_config(config.ca_file.as_deref())
             .map_err(|error| SourceError::Tls(name.to_owned(), error))?;
-        let tokens = token::Tokens::new(config.access.clone(), &tls)
-            .map_err(|error| SourceError::Http(name.to_owned(), error))?;
+        let tokens = token::Tokens::new(name, &config, Arc::clone(&tls));
         Ok(Central { name: name.to_owned(), config, tls, tokens: Arc::new(tokens), outputs })
     }
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::handshake::{ConnectError, Target};
-use super::token::Tokens;
+use super::token::{Token, Tokens};
 use crate::backoff::Backoff;
 use crate::frame::{Chunk, Frame, Origin};
 use crate::pipeline::Input;
@@ -62,18 +61,24 @@ impl Stream {
     }
 
     async fn connect(&self) -> Result<Connection, String> {
-        let token = self.tokens.get().await.map_err(|error| error.to_string())?;
-        match self.target.connect(&token).await {
-            Ok(socket) => Ok(Connection::new(socket)),
+        let token = self.tokens.get().await;
+        let token = token.map_err(|error| format!("{error} (hint: {})", error.hint))?;
+        match self.target.connect(&token.secret).await {
+            Ok(socket) => {
+                self.tokens.accept(&token).await;
+                Ok(Connection::new(socket))
+            }
             Err(error) => Err(self.not_connected(&token, &error).await),
         }
     }
 
-    async fn not_connected(&self, token: &Arc<SecretString>, error: &ConnectError) -> String {
+    async fn not_connected(&self, token: &Token, error: &ConnectError) -> String {
+        let mut hint = String::new();
         if let ConnectError::Refused { status: 401, .. } = error {
-            self.tokens.refuse(token).await;
+            hint = self.tokens.refuse(token).await.hint;
         }
-        format!("not connected: {error}")
+        let hint = if hint.is_empty() { hint } else { format!(" (hint: {hint})") };
+        format!("not connected: {error}{hint}")
     }
 
     /// Reads one connection to its end; says what ended it.
