@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alert, Board};
-use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind};
+use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind, SubscriberId};
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::decode::{Decoder, Registry};
 use crate::pipeline::{Input, Pending, Pipeline, Shared};
 use crate::plugin::{Change, Compiler, Engine, Folder, Loader};
 use crate::runner::Reason;
 use crate::sink;
-use crate::source::central::Central;
+use crate::source::central::{Central, WINDOW, kept_id};
 use crate::source::{BuiltIn, Replay, SharedStatus};
 use crate::tally::Counts;
 use crate::telemetry::{self, PipelineView, View};
@@ -289,6 +289,8 @@ fn start_sources(
     stop: &CancellationToken,
 ) -> Result<Vec<SharedStatus>, StartError> {
     let mut statuses = Vec::new();
+    let streams: usize = config.sources.iter().map(SourceConfig::stream_count).sum();
+    let window = WINDOW / streams.max(1);
     for SourceConfig { name, kind } in &config.sources {
         let outputs = inputs_for(config, inputs, name);
         if outputs.is_empty() {
@@ -297,8 +299,15 @@ fn start_sources(
         }
         match kind {
             SourceKind::Central(central) => {
-                let central = Central::new(name, (**central).clone(), outputs)
-                    .map_err(|error| StartError::Unusable(error.to_string()))?;
+                let mut central = (**central).clone();
+                if central.subscriber_id == SubscriberId::Kept {
+                    let what = format!("cannot keep the Subscriber-Id of source.{name}");
+                    let id = kept_id(&config.data_dir, name).map_err(environment(what, ""))?;
+                    central.subscriber_id = SubscriberId::Given(id);
+                }
+                let central = Central::new(name, central, outputs)
+                    .map_err(|error| StartError::Unusable(error.to_string()))?
+                    .with_window(window);
                 statuses.extend(central.start(tasks, stop));
             }
             SourceKind::Replay { path, stream } => {

@@ -1,9 +1,45 @@
 //! How long to wait before the next try: longer each time, never the same for two hosts. Pure but
-//! for the dice. Key type: [`Backoff`].
+//! for the dice. Key types: [`Backoff`], [`Class`].
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::RngExt as _;
+
+/// The longest that a server's `Retry-After` is heeded.
+const MOST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a failure wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// To be tried again; it may pass by itself.
+    Transient {
+        /// How long the other side wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// Somebody to see to it. It is tried again all the same, slowly.
+    NeedsAttention,
+}
+
+impl Class {
+    /// What an HTTP status wants, beside the `Retry-After` that came with it.
+    pub fn of_status(status: u16, after: Option<Duration>) -> Class {
+        match status {
+            408 | 425 | 429 | 500.. => Class::Transient { after },
+            _ => Class::NeedsAttention,
+        }
+    }
+}
+
+/// Reads a `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). An hour at the most.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // A date that has passed means now.
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(wait.min(MOST_RETRY_AFTER))
+}
 
 /// Exponential backoff with jitter.
 #[derive(Debug, Clone)]
@@ -35,6 +71,19 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let read = |value| retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(read(" 120 "), Some(120));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30));
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(read("18446744073709551615"), Some(3600));
+        for bad in ["", "-1", "soon", "1.5", "99999999999999999999"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn waits_grow_to_a_bound_and_begin_anew() {

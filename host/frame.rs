@@ -6,11 +6,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+/// What a frame was on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Binary: what events come in.
+    Binary,
+    /// Text, which is a dead letter.
+    Text,
+    /// Larger than the limit, that many bytes, of which only the first are here: a dead letter too.
+    TooLarge(u64),
+}
+
 /// One frame as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether it came as text. Events come in binary frames; a text frame is a dead letter.
-    pub is_text: bool,
+    /// What it was.
+    pub kind: Kind,
     /// Its bytes.
     pub bytes: Bytes,
 }
@@ -18,12 +29,17 @@ pub struct Frame {
 impl Frame {
     /// A binary frame.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
-        Frame { is_text: false, bytes: bytes.into() }
+        Frame { kind: Kind::Binary, bytes: bytes.into() }
     }
 
     /// A text frame.
     pub fn text(bytes: impl Into<Bytes>) -> Self {
-        Frame { is_text: true, bytes: bytes.into() }
+        Frame { kind: Kind::Text, bytes: bytes.into() }
+    }
+
+    /// A frame over the limit: its size and its first bytes.
+    pub fn too_large(size: u64, head: impl Into<Bytes>) -> Self {
+        Frame { kind: Kind::TooLarge(size), bytes: head.into() }
     }
 }
 

@@ -24,6 +24,7 @@
 //! | [`runner`] | the seam between pipelines and plugins |
 //! | [`state`], [`tally`] | what a plugin remembers; what became of every frame |
 //! | [`line`](mod@line), [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
+//! | [`excerpt`](mod@excerpt), [`proxy`] | what others said, on one line; which proxy leads to a server |
 //!
 //! | what does things | |
 //! |---|---|
@@ -34,6 +35,7 @@
 //! | [`plugin`] | the plugin host: load, call, limit, replace |
 //! | [`alert`], [`dead_letter`] | what people must know; what was of no use |
 //! | [`telemetry`], [`tls`] | log, metrics, health; whom servers are trusted by |
+//! | [`dial`](mod@dial) | from a URL to a TLS connection, through proxies; one HTTP request on it |
 //! | [`sim`] | the simulated Central |
 //! | [`cli`], [`app`] | the commands; the composition root, which alone sees everything |
 //!
@@ -48,12 +50,15 @@ pub mod columns;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;
+pub mod dial;
+pub mod excerpt;
 pub mod frame;
 pub mod line;
 pub mod outcome;
 pub mod pattern;
 pub mod pipeline;
 pub mod plugin;
+pub mod proxy;
 pub mod runner;
 pub mod sim;
 pub mod sink;
@@ -63,3 +68,6 @@ pub mod tally;
 pub mod telemetry;
 pub mod text;
 pub mod tls;
+
+/// How the host calls itself towards servers.
+pub const USER_AGENT: &str = concat!("trommel/", env!("CARGO_PKG_VERSION"));

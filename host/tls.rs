@@ -1,12 +1,20 @@
 //! TLS towards servers: the system's certificate authorities, those of a file besides, and always
-//! verified. There is no way to switch that off. Key function: [`client_config`].
+//! verified. There is no way to switch that off. Key functions: [`client_config`], [`explain`].
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use time::OffsetDateTime;
+
+use crate::backoff::Class;
+use crate::excerpt::causes;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +37,8 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// A configuration that trusts the system's certificate authorities and those in `ca_file`.
+/// A configuration that trusts the system's certificate authorities and those in `ca_file`, but for
+/// those of the file that have expired: these are named in the log.
 ///
 /// # Errors
 /// When the file is unusable, or nothing at all would be trusted.
@@ -41,12 +50,23 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
         let failed = |detail: String| TlsError::CaFile { file: file.to_owned(), detail };
         let certificates =
             CertificateDer::pem_file_iter(file).map_err(|e| failed(e.to_string()))?;
-        let before = roots.len();
+        let mut found = 0;
         for certificate in certificates {
+            found += 1;
             let certificate = certificate.map_err(|e| failed(e.to_string()))?;
-            roots.add(certificate).map_err(|e| failed(e.to_string()))?;
+            let mut one = RootCertStore::empty();
+            one.add(certificate.clone())
+                .map_err(|e| failed(format!("certificate {found}: {e}")))?;
+            match expiry(one, &certificate) {
+                // The library takes an authority for ever; nobody else would.
+                Some(date) => tracing::warn!(
+                    "ca_file {}: certificate {found} expired on {date}; it is not trusted",
+                    file.display()
+                ),
+                None => roots.add(certificate).map_err(|e| failed(e.to_string()))?,
+            }
         }
-        if roots.len() == before {
+        if found == 0 {
             return Err(failed("it holds no PEM certificate".to_owned()));
         }
     }
@@ -65,9 +85,121 @@ pub fn no_trust() -> Result<ClientConfig, rustls::Error> {
     trusting(RootCertStore::empty())
 }
 
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// When an authority expired, if it has. The library looks at that only in what a server shows, so it
+/// is asked about the authority as if a server had shown it.
+fn expiry(only: RootCertStore, certificate: &CertificateDer<'_>) -> Option<String> {
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(only), provider()).build().ok()?;
+    let name = ServerName::try_from("any.invalid").ok()?;
+    let verified = verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now());
+    match verified {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(date(not_after))
+        }
+        _ => None,
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok();
+    let time = time.and_then(|time| OffsetDateTime::from_unix_timestamp(time).ok());
+    time.map_or_else(|| "an unknown date".to_owned(), |time| time.date().to_string())
+}
+
+/// What a failed handshake means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// In words.
+    pub what: String,
+    /// The likely fix; empty where none is known.
+    pub hint: String,
+    /// Whether it may pass by itself.
+    pub class: Class,
+}
+
+/// Says what a failed handshake with `host` means, and what to do.
+pub fn explain(error: &io::Error, host: &str) -> Explained {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(why)) => {
+            let (what, hint) = of_certificate(why, host);
+            Explained { what, hint, class: Class::NeedsAttention }
+        }
+        Some(Error::InvalidMessage(_)) => Explained {
+            what: "what answered does not speak TLS".to_owned(),
+            hint: "is the port right, and is it one for https?".to_owned(),
+            class: Class::NeedsAttention,
+        },
+        Some(Error::AlertReceived(alert)) => Explained {
+            what: format!("the server refused the handshake: {alert:?}"),
+            hint: "TLS 1.2 and 1.3 are spoken; does something between decrypt connections?"
+                .to_owned(),
+            class: Class::NeedsAttention,
+        },
+        Some(other) => transient(causes(other)),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            transient("the connection ended during the handshake".to_owned())
+        }
+        None => transient(causes(error)),
+    }
+}
+
+fn transient(what: String) -> Explained {
+    Explained { what, hint: String::new(), class: Class::Transient { after: None } }
+}
+
+fn of_certificate(why: &CertificateError, host: &str) -> (String, String) {
+    let renew = || {
+        format!(
+            "{host} must renew it; if it has, is the clock of this machine right? it shows {}",
+            date(UnixTime::now())
+        )
+    };
+    match why {
+        CertificateError::ExpiredContext { not_after, .. } => (
+            format!("the certificate of {host}, or of who issued it, expired on {}", date(*not_after)),
+            renew(),
+        ),
+        CertificateError::Expired => (format!("the certificate of {host} has expired"), renew()),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            (format!("the certificate of {host} is valid from {} on only", date(*not_before)), renew())
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names: Vec<&str> = presented.iter().take(5).map(|name| name_of(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            (
+                format!("the certificate is not for {host} but for {names}"),
+                "is the host name right? give one that the certificate has".to_owned(),
+            )
+        }
+        CertificateError::UnknownIssuer => (
+            format!("the certificate of {host} is self-signed, or issued by an authority that is not trusted"),
+            "give that authority's certificate as ca_file (or a proxy's that decrypts connections); \
+             one that has expired does not count, the log names it at the start"
+                .to_owned(),
+        ),
+        // `CaUsedAsEndEntity`, which has no name of its own here.
+        CertificateError::Other(_) => (
+            format!("the certificate of {host} cannot be used: {why}"),
+            "the server must show a certificate of its own, not that of an authority".to_owned(),
+        ),
+        CertificateError::Revoked => (format!("the certificate of {host} was revoked"), String::new()),
+        _ => (format!("the certificate of {host} is not valid: {why}"), String::new()),
+    }
+}
+
+/// `DnsName("central.example")`, as the library shows it, without what is around it.
+fn name_of(shown: &str) -> &str {
+    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(shown, |inner| inner.trim_matches('"'))
+}
+
 fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())

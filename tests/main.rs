@@ -15,6 +15,7 @@ mod fail_closed;
 mod misbehave;
 mod pipeline;
 mod reload;
+mod renewal;
 mod source;
 mod support;
 mod tidy;

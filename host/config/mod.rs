@@ -3,6 +3,7 @@
 //! here; files named in it are read only for secrets.
 
 mod check;
+mod environment;
 mod plugin_file;
 pub mod raw;
 mod secret;
@@ -16,6 +17,9 @@ use figment::providers::{Env, Format as _, Toml};
 use secrecy::SecretString;
 use url::Url;
 
+use crate::proxy::Proxies;
+
+pub use environment::proxies as environment_proxies;
 pub use plugin_file::{Egress, Limits, PluginFile};
 
 /// Variables that begin like an override and are none.
@@ -49,6 +53,16 @@ pub struct SourceConfig {
     pub kind: SourceKind,
 }
 
+impl SourceConfig {
+    /// How many streams it holds open.
+    pub fn stream_count(&self) -> usize {
+        match &self.kind {
+            SourceKind::Central(central) => central.streams.len(),
+            SourceKind::Replay { .. } => 0,
+        }
+    }
+}
+
 /// The kinds of sources.
 #[derive(Debug, Clone)]
 pub enum SourceKind {
@@ -76,6 +90,12 @@ pub struct CentralConfig {
     pub streams: Vec<StreamConfig>,
     /// The largest frame taken, in bytes.
     pub max_frame: usize,
+    /// Which proxies lead to it, for tokens and streams.
+    pub proxies: Proxies,
+    /// Whether streams are asked for with a `Subscriber-Id`.
+    pub subscriber_id: SubscriberId,
+    /// After how many tries in a row that failed a stream is given up; `None` for never.
+    pub max_retries: Option<u32>,
 }
 
 /// How a source gets its bearer token.
@@ -83,6 +103,8 @@ pub struct CentralConfig {
 pub enum Access {
     /// A token given once and for all.
     Token(SecretString),
+    /// A file that others keep a token in.
+    File(PathBuf),
     /// OAuth2 client credentials.
     Client {
         /// `client_id`
@@ -91,7 +113,31 @@ pub enum Access {
         secret: SecretString,
         /// Where tokens are given out.
         endpoint: Url,
+        /// Where in the request they stand.
+        credentials_in: CredentialsIn,
     },
+}
+
+/// Where client credentials stand in a token request (RFC 6749 §2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CredentialsIn {
+    /// In the header field `Authorization`, as HTTP Basic.
+    #[default]
+    Header,
+    /// In the form.
+    Body,
+}
+
+/// What `Subscriber-Id` a source's streams send. Streams with one id share the events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SubscriberId {
+    /// None.
+    #[default]
+    Off,
+    /// One that the host makes up, and keeps across restarts.
+    Kept,
+    /// This one, a UUID.
+    Given(String),
 }
 
 /// One stream of a source.

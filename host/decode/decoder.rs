@@ -10,7 +10,7 @@ use super::envelope::{Attribute, Data, Envelope, canonical};
 use super::registry::{MessageId, Registry};
 use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
-use crate::frame::Frame;
+use crate::frame::{Frame, Kind};
 use crate::line::Extensions;
 use crate::text::{Timestamp, is_json, push_json_string, push_time};
 
@@ -33,17 +33,19 @@ impl Decoder {
     /// # Errors
     /// When there is no event in the frame. The frame is in the batch all the same, with no event.
     pub fn decode(&self, stream: &str, frame: Frame, batch: &mut Batch) -> Result<(), DecodeError> {
-        let settled = if frame.is_text { Ok(None) } else { canonical(&frame.bytes) };
+        let kind = frame.kind;
+        let settled = if kind == Kind::Binary { canonical(&frame.bytes) } else { Ok(None) };
         let (settled, error) = match settled {
             Ok(settled) => (settled, None),
             Err(error) => (None, Some(error)),
         };
-        let is_text = frame.is_text;
         // Cheap: the bytes are shared, not copied.
         let bytes = frame.bytes.clone();
         batch.push_frame(frame, settled.clone());
-        if is_text {
-            return Err(DecodeError::TextFrame);
+        match kind {
+            Kind::Binary => {}
+            Kind::Text => return Err(DecodeError::TextFrame),
+            Kind::TooLarge(size) => return Err(DecodeError::TooLarge(size)),
         }
         if let Some(error) = error {
             return Err(error);

@@ -6,13 +6,17 @@ pub mod built_in;
 pub mod catalog;
 mod decoder;
 mod envelope;
+mod identity;
 mod json;
 mod registry;
 mod wire;
 
 pub use decoder::Decoder;
 pub use envelope::{Attribute, Data, Envelope};
+pub use identity::{Identity, identity};
 pub use registry::{MessageId, Registry};
+
+use crate::runner::Reason;
 
 /// The messages of `proto/`, as prost builds them: for the envelope and for the simulators.
 #[expect(missing_docs, reason = "what prost adds carries no comments")]
@@ -30,6 +34,9 @@ pub enum DecodeError {
     /// The frame was text; Central's events are binary.
     #[error("a text frame; events come in binary frames")]
     TextFrame,
+    /// The frame was over the limit, and was not read whole.
+    #[error("a frame of {0} bytes, over the limit of its source (max_frame)")]
+    TooLarge(u64),
     /// Not a CloudEvent at all.
     #[error("not a CloudEvents envelope: {0}")]
     Envelope(String),
@@ -44,4 +51,14 @@ pub enum DecodeError {
         /// What is wrong.
         detail: String,
     },
+}
+
+impl DecodeError {
+    /// What a dead letter with this error counts as.
+    pub fn reason(&self) -> Reason {
+        match self {
+            DecodeError::TooLarge(_) => Reason::Limit,
+            _ => Reason::Decode,
+        }
+    }
 }

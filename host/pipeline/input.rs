@@ -92,9 +92,9 @@ impl Input {
         Ok(())
     }
 
-    /// Counts a chunk as received that there is no time left to put in: it stays in flight.
-    pub fn abandon(&self, chunk: &Chunk) {
-        self.tally.receive(chunk.frames.len() as u64);
+    /// Counts so many frames as received that there is no time left to put in: they stay in flight.
+    pub fn abandon(&self, frames: u64) {
+        self.tally.receive(frames);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use input::{Gone, Input};
+pub use input::{Gone, Input, Intake, channel};
 
 use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};

@@ -117,10 +117,10 @@ impl Run<'_> {
     }
 
     /// A dead letter of a frame that holds no event.
-    pub fn frame_letter(&mut self, frame: u32, detail: String) {
+    pub fn frame_letter(&mut self, frame: u32, reason: Reason, detail: String) {
         self.batch.give_up_frame(frame);
         self.letters.push(DeadLetter {
-            reason: Reason::Decode,
+            reason,
             detail,
             pipeline: self.pipeline.to_owned(),
             plugin: String::new(),

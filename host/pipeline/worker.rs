@@ -144,7 +144,7 @@ impl Worker {
                 if let Err(error) =
                     shared.decoder.decode(&chunk.origin.stream, frame, &mut run.batch)
                 {
-                    run.frame_letter(number, error.to_string());
+                    run.frame_letter(number, error.reason(), error.to_string());
                 }
             }
         }

@@ -74,6 +74,8 @@ pub struct Status {
     pub connections: u64,
     /// Tries to connect that failed.
     pub failures: u64,
+    /// Times when a connection was ended before another could take its place.
+    pub gaps: u64,
     /// Frames read, those dropped as duplicates included.
     pub frames: u64,
     /// Frames dropped because another connection of the stream had brought the same.

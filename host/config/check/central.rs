@@ -3,11 +3,8 @@
 use url::Url;
 
 use super::{Check, nearest};
-use crate::config::{Access, CentralConfig, StreamConfig, raw, units};
+use crate::config::{CentralConfig, StreamConfig, SubscriberId, raw, units};
 use crate::decode::catalog::{CLUSTERS, STREAMS, Stream};
-
-/// Where New Central gives out tokens.
-const TOKEN_ENDPOINT: &str = "https://sso.common.cloud.hpe.com/as/token.oauth2";
 
 impl Check<'_> {
     pub(super) fn central(&mut self, key: &str, raw: &raw::Central) -> Option<CentralConfig> {
@@ -15,12 +12,17 @@ impl Check<'_> {
         let access = self.access(key, raw);
         let streams = self.streams(key, &raw.streams);
         let max_frame = self.unit(&format!("{key}.max_frame"), units::size(&raw.max_frame));
+        let proxies = self.proxies(key, raw.proxy.as_ref());
+        let subscriber_id = self.subscriber_id(key, &raw.subscriber_id);
         Some(CentralConfig {
             base_url: base_url?,
             access: access?,
             ca_file: raw.ca_file.as_ref().map(|file| self.dir.join(file)),
             streams,
             max_frame: usize::try_from(max_frame?).unwrap_or(usize::MAX),
+            proxies: proxies?,
+            subscriber_id: subscriber_id?,
+            max_retries: raw.max_retries,
         })
     }
 
@@ -52,23 +54,17 @@ impl Check<'_> {
         }
     }
 
-    fn access(&mut self, key: &str, raw: &raw::Central) -> Option<Access> {
-        match (&raw.token, &raw.client_id, &raw.client_secret) {
-            (Some(token), None, None) => {
-                let token = self.secret(&format!("{key}.token"), token, false)?;
-                Some(Access::Token(token))
+    fn subscriber_id(&mut self, key: &str, raw: &raw::SubscriberId) -> Option<SubscriberId> {
+        match raw {
+            raw::SubscriberId::Whether(false) => Some(SubscriberId::Off),
+            raw::SubscriberId::Whether(true) => Some(SubscriberId::Kept),
+            raw::SubscriberId::Which(id) if is_uuid(id) => {
+                Some(SubscriberId::Given(id.to_ascii_lowercase()))
             }
-            (None, Some(id), Some(secret)) => {
-                let endpoint = raw.token_endpoint.as_deref().unwrap_or(TOKEN_ENDPOINT);
-                let id = self.secret(&format!("{key}.client_id"), id, true);
-                let secret = self.secret(&format!("{key}.client_secret"), secret, false);
-                let endpoint = self.https_url(&format!("{key}.token_endpoint"), endpoint);
-                Some(Access::Client { id: id?, secret: secret?, endpoint: endpoint? })
-            }
-            _ => {
-                let what = "needs either token, or client_id and client_secret";
-                let hint = "for example client_secret = { env = \"CENTRAL_CLIENT_SECRET\" }";
-                self.problem(key, what, hint);
+            raw::SubscriberId::Which(id) => {
+                let what = format!("{id:?} is not a UUID");
+                let hint = "true has the host make one up and keep it";
+                self.problem(&format!("{key}.subscriber_id"), what, hint);
                 None
             }
         }
@@ -127,4 +123,11 @@ impl Check<'_> {
         };
         Some(StreamConfig { name, path, event_types: event_types.to_vec() })
     }
+}
+
+/// Whether a text is a UUID as everybody writes them.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }

@@ -1,6 +1,7 @@
 //! From what was written to what the host builds from: every rule of the configuration, and an error
 //! for each that is broken, all in one go. Key function: [`config`].
 
+mod access;
 mod central;
 mod sinks;
 
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub(super) use access::PROXY_HINT;
 
 use super::raw::{self, Raw};
 use super::{

@@ -17,6 +17,8 @@ pub struct Central {
     pub cluster: Option<String>,
     /// `https://host[:port]`
     pub base_url: Option<String>,
+    /// Id of a GreenLake workspace: says where tokens are given out.
+    pub workspace: Option<String>,
     /// Where tokens are given out.
     pub token_endpoint: Option<String>,
     /// Further certificate authorities, PEM.
@@ -25,13 +27,40 @@ pub struct Central {
     pub client_id: Option<Secret>,
     /// OAuth2 client secret.
     pub client_secret: Option<Secret>,
+    /// Where id and secret stand in a token request: `header` or `body`.
+    pub credentials_in: Option<String>,
     /// A bearer token, instead of client credentials.
     pub token: Option<Secret>,
+    /// A file that holds one, read again and again.
+    pub token_file: Option<PathBuf>,
+    /// A proxy's address, or `none`; in place of what the environment says.
+    pub proxy: Option<Secret>,
+    /// Whether to send a `Subscriber-Id`, or which.
+    #[serde(default)]
+    pub subscriber_id: SubscriberId,
+    /// After how many tries in a row that failed a stream is given up.
+    pub max_retries: Option<u32>,
     /// The streams to hold open.
     pub streams: Vec<Stream>,
     /// The largest frame taken.
     #[serde(default = "max_frame")]
     pub max_frame: String,
+}
+
+/// `subscriber_id`
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "true, false or a UUID")]
+pub enum SubscriberId {
+    /// Whether to send one.
+    Whether(bool),
+    /// Which one to send.
+    Which(String),
+}
+
+impl Default for SubscriberId {
+    fn default() -> Self {
+        SubscriberId::Whether(false)
+    }
 }
 
 /// One entry of `streams`.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use central::{Central, Stream, StreamTable};
+pub use central::{Central, Stream, StreamTable, SubscriberId};
 pub use sinks::{FileSink, PlainSink};
 
 /// The whole file. What has a `kind` is read once that is known.

@@ -1,40 +1,40 @@
-//! From a configuration to an open WebSocket: TCP, TLS, upgrade. Key types: [`Target`],
-//! [`ConnectError`].
+//! From a configuration to an open WebSocket: TCP, TLS, upgrade. Key types: [`Target`], [`Opened`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Error as WsError;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::Url;
 
-use super::token::{causes, excerpt};
-use crate::config::{CentralConfig, StreamConfig};
+use super::failure::Failure;
+use crate::config::{CentralConfig, StreamConfig, SubscriberId};
+use crate::dial::{Limits, dial};
+use crate::excerpt::{causes, excerpt};
+use crate::proxy::Proxies;
 
-/// What one way to the server may take, and all of it together.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// What the whole of it may take, from the name to the answer.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
+/// How much of a refusal is read, and how long.
+const MAX_BODY: usize = 64 << 10;
+const BODY_TIME: Duration = Duration::from_secs(5);
 
 /// An open WebSocket.
-pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
-
-/// Why there is no WebSocket.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("{0}")]
-    Unreachable(String),
-    #[error("status {status}: {body}")]
-    Refused { status: u16, body: String },
-    #[error("no answer within {HANDSHAKE_TIME:?}")]
-    TooSlow,
+pub(super) struct Opened {
+    /// The connection.
+    pub stream: TlsStream<TcpStream>,
+    /// What was read of it together with the answer.
+    pub read: Bytes,
 }
 
 /// What to connect to.
@@ -42,126 +42,137 @@ pub(super) enum ConnectError {
 pub(super) struct Target {
     url: Url,
     tls: TlsConnector,
-    config: WebSocketConfig,
+    proxies: Proxies,
+    subscriber: Option<String>,
 }
 
 impl Target {
+    /// A stream of a source.
     pub fn new(
         source: &CentralConfig,
         stream: &StreamConfig,
         tls: Arc<rustls::ClientConfig>,
     ) -> Self {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(source.max_frame))
-            .max_frame_size(Some(source.max_frame));
-        Target { url: stream_url(source, stream), tls: TlsConnector::from(tls), config }
-    }
-
-    /// Connects, with the token as bearer.
-    pub async fn connect(&self, token: &SecretString) -> Result<Socket, ConnectError> {
-        tokio::time::timeout(HANDSHAKE_TIME, self.try_connect(token))
-            .await
-            .unwrap_or(Err(ConnectError::TooSlow))
-    }
-
-    async fn try_connect(&self, token: &SecretString) -> Result<Socket, ConnectError> {
-        let request = self.request(token)?;
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.url.port_or_known_default().unwrap_or(443);
-        let tcp = connect_tcp(host, port).await?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
-        let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|e| ConnectError::Unreachable(format!("TLS: {}", causes(&e))))?;
-        match tokio_tungstenite::client_async_with_config(request, tls, Some(self.config)).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(WsError::Http(response)) => Err(ConnectError::Refused {
-                status: response.status().as_u16(),
-                body: excerpt(response.body().as_deref().unwrap_or_default()),
-            }),
-            Err(error) => Err(ConnectError::Unreachable(format!("WebSocket: {}", causes(&error)))),
+        Target {
+            url: stream_url(source, stream),
+            tls: TlsConnector::from(tls),
+            proxies: source.proxies.clone(),
+            subscriber: match &source.subscriber_id {
+                SubscriberId::Given(id) => Some(id.clone()),
+                SubscriberId::Off | SubscriberId::Kept => None,
+            },
         }
     }
 
-    fn request(&self, token: &SecretString) -> Result<Request<()>, ConnectError> {
-        let odd = |what: &str| ConnectError::Unreachable(what.to_owned());
-        let mut request = self
-            .url
-            .as_str()
-            .into_client_request()
-            .map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+    /// Whether the server knows this client by an id, and shares the stream among all its
+    /// connections.
+    pub fn is_shared(&self) -> bool {
+        self.subscriber.is_some()
+    }
+
+    /// Connects, with the token as bearer.
+    pub async fn connect(&self, token: &SecretString) -> Result<Opened, Failure> {
+        let slow = || Failure::passing(format!("no answer within {HANDSHAKE_TIME:?}"));
+        tokio::time::timeout(HANDSHAKE_TIME, self.upgrade(token))
+            .await
+            .unwrap_or_else(|_| Err(slow()))
+    }
+
+    async fn upgrade(&self, token: &SecretString) -> Result<Opened, Failure> {
+        let key = generate_key();
+        let request = self.request(token, &key)?;
+        let stream = dial(&self.url, &self.proxies, &self.tls, &Limits::default())
+            .await
+            .map_err(Failure::from)?;
+        let failed = |error: hyper::Error| Failure::passing(format!("HTTP: {}", causes(&error)));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        // Ends with the handshake, or with what comes of it: an upgraded connection is taken out.
+        let driver = tokio::spawn(connection.with_upgrades());
+        let answered = sender.send_request(request).await.map_err(failed);
+        let opened = match answered {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                opened(response, &key).await
+            }
+            Ok(response) => Err(refused(response).await),
+            Err(failure) => Err(failure),
+        };
+        if opened.is_err() {
+            driver.abort();
+        }
+        opened
+    }
+
+    fn request(&self, token: &SecretString, key: &str) -> Result<Request<Empty<Bytes>>, Failure> {
         let bearer = format!("Bearer {}", token.expose_secret());
-        let mut bearer = HeaderValue::from_str(&bearer)
-            .map_err(|_| odd("the token holds characters that no header can"))?;
+        let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| {
+            let detail = "the token holds characters that no header can";
+            Failure::needs_attention(detail, "is the whole token there, and nothing else?")
+        })?;
         bearer.set_sensitive(true);
-        request.headers_mut().insert("authorization", bearer);
-        let agent = HeaderValue::from_static(concat!("trommel/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().insert("user-agent", agent);
-        Ok(request)
+        let path = &self.url[url::Position::BeforePath..url::Position::AfterQuery];
+        let host = &self.url[url::Position::BeforeHost..url::Position::AfterPort];
+        let mut request = Request::get(path)
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, key)
+            .header(header::AUTHORIZATION, bearer)
+            .header(header::USER_AGENT, concat!("trommel/", env!("CARGO_PKG_VERSION")));
+        if let Some(id) = &self.subscriber {
+            request = request.header("subscriber-id", id);
+        }
+        request.body(Empty::new()).map_err(|error| Failure::needs_attention(error.to_string(), ""))
     }
 }
 
-/// `wss://host[:port][/base]/path[?event-types=a%2Cb]`
+/// Takes the connection out of an answer that agrees to the upgrade.
+async fn opened(mut response: Response<Incoming>, key: &str) -> Result<Opened, Failure> {
+    check_answer(response.headers(), key).map_err(Failure::passing)?;
+    let upgraded = hyper::upgrade::on(&mut response).await;
+    let upgraded =
+        upgraded.map_err(|error| Failure::passing(format!("HTTP: {}", causes(&error))))?;
+    let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>();
+    // It was put in as this a moment ago.
+    let parts = parts.map_err(|_| Failure::passing("the connection is of another kind"))?;
+    Ok(Opened { stream: parts.io.into_inner(), read: parts.read_buf })
+}
+
+/// Whether an answer agrees to what was asked, and to nothing else.
+fn check_answer(headers: &HeaderMap, key: &str) -> Result<(), String> {
+    let of = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if !of(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        return Err("the server agreed to another protocol than WebSocket".to_owned());
+    }
+    if of(header::SEC_WEBSOCKET_ACCEPT) != Some(&derive_accept_key(key.as_bytes())) {
+        return Err("the server's Sec-WebSocket-Accept is wrong: a cache in between?".to_owned());
+    }
+    for name in [header::SEC_WEBSOCKET_EXTENSIONS, header::SEC_WEBSOCKET_PROTOCOL] {
+        if let Some(value) = headers.get(&name) {
+            return Err(format!("the server wants {name}: {value:?}, which was not offered"));
+        }
+    }
+    Ok(())
+}
+
+async fn refused(response: Response<Incoming>) -> Failure {
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = tokio::time::timeout(BODY_TIME, Limited::new(response, MAX_BODY).collect()).await;
+    // Half a body, or none, says as much as there is.
+    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    Failure::refused(status, &excerpt(&body), retry_after.as_deref())
+}
+
+/// `https://host[:port][/base]/path[?event-types=a%2Cb]`
 fn stream_url(source: &CentralConfig, stream: &StreamConfig) -> Url {
     let mut url = source.base_url.clone();
-    // From https to wss is always allowed.
-    let _ = url.set_scheme("wss");
     let path = format!("{}/{}", url.path().trim_end_matches('/'), stream.path);
     url.set_path(&path);
     if !stream.event_types.is_empty() {
         url.query_pairs_mut().append_pair("event-types", &stream.event_types.join(","));
     }
     url
-}
-
-/// Tries each address of a host in turn.
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let unreachable = |what: String| ConnectError::Unreachable(format!("{host}:{port}: {what}"));
-    let addresses =
-        tokio::net::lookup_host((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
-    let mut last = "the name has no address".to_owned();
-    for address in addresses {
-        match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // Small frames of our own are pings and answers to them: never wait with those.
-                tcp.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
-                return Ok(tcp);
-            }
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = format!("no connection within {CONNECT_TIME:?}"),
-        }
-    }
-    Err(unreachable(last))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Access;
-
-    #[test]
-    fn urls_are_those_of_the_vendors_client() {
-        let source = |base: &str| CentralConfig {
-            base_url: Url::parse(base).unwrap(),
-            access: Access::Token("t".into()),
-            ca_file: None,
-            streams: vec![],
-            max_frame: 1,
-        };
-        let stream = |event_types: &[&str]| StreamConfig {
-            name: "ap-events".into(),
-            path: "network-monitoring/v1alpha1/ap-events".into(),
-            event_types: event_types.iter().map(|t| (*t).to_owned()).collect(),
-        };
-        let url =
-            |base: &str, types: &[&str]| stream_url(&source(base), &stream(types)).to_string();
-        assert_eq!(
-            url("https://us1.api.central.arubanetworks.com", &[]),
-            "wss://us1.api.central.arubanetworks.com/network-monitoring/v1alpha1/ap-events"
-        );
-        assert_eq!(
-            url("https://h:99/pre", &["a b", "c"]),
-            "wss://h:99/pre/network-monitoring/v1alpha1/ap-events?event-types=a+b%2Cc"
-        );
-    }
 }

@@ -1,10 +1,18 @@
-//! New Central's event streams: one WebSocket connection per stream, held open for ever. Key type:
-//! [`Central`].
+//! New Central's event streams: one WebSocket connection per stream, held open for ever, and a second
+//! one for the moment in which a token ends. Key type: [`Central`].
 
-mod connection;
+mod failure;
 mod handshake;
+mod outlet;
+mod reader;
+mod retry;
 mod stream;
+mod subscriber;
 mod token;
+mod websocket;
+mod window;
+
+pub use subscriber::kept_id;
 
 use std::sync::Arc;
 
@@ -24,7 +32,11 @@ pub struct Central {
     tls: Arc<rustls::ClientConfig>,
     tokens: Arc<token::Tokens>,
     outputs: Vec<Input>,
+    window: usize,
 }
+
+/// How many events duplicates are looked for among, of all streams together.
+pub const WINDOW: usize = 1_000_000;
 
 /// Why a source cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -32,16 +44,13 @@ pub enum SourceError {
     /// Its certificate authorities.
     #[error("source.{0}: {1}")]
     Tls(String, TlsError),
-    /// Its HTTP client.
-    #[error("source.{0}: {1}")]
-    Http(String, reqwest::Error),
 }
 
 impl Central {
     /// Makes a source that hands its frames to these pipelines.
     ///
     /// # Errors
-    /// When its TLS or its HTTP client cannot be set up.
+    /// When its TLS cannot be set up.
     pub fn new(
         name: &str,
         config: CentralConfig,
@@ -49,9 +58,23 @@ impl Central {
     ) -> Result<Self, SourceError> {
         let tls = tls::client_config(config.ca_file.as_deref())
             .map_err(|error| SourceError::Tls(name.to_owned(), error))?;
-        let tokens = token::Tokens::new(config.access.clone(), &tls)
-            .map_err(|error| SourceError::Http(name.to_owned(), error))?;
-        Ok(Central { name: name.to_owned(), config, tls, tokens: Arc::new(tokens), outputs })
+        let tokens = token::Tokens::new(name, &config, Arc::clone(&tls));
+        let window = WINDOW / config.streams.len().max(1);
+        Ok(Central {
+            name: name.to_owned(),
+            config,
+            tls,
+            tokens: Arc::new(tokens),
+            outputs,
+            window,
+        })
+    }
+
+    /// Looks for duplicates among so many events of each stream.
+    #[must_use]
+    pub fn with_window(mut self, events: usize) -> Self {
+        self.window = events;
+        self
     }
 
     /// Starts a task per stream. When `stop` is cancelled each closes its connection, hands on what
@@ -66,16 +89,26 @@ impl Central {
             let status = SharedStatus::new(&self.name, &stream.name);
             let origin =
                 Origin { source: self.name.as_str().into(), stream: stream.name.as_str().into() };
-            let reader = stream::Stream {
+            let origin = Arc::new(origin);
+            let outlet = outlet::Outlet::new(
+                Arc::clone(&origin),
+                self.outputs.clone(),
+                status.clone(),
+                stop.clone(),
+                self.window,
+            );
+            let stream = stream::Stream {
                 target: handshake::Target::new(&self.config, stream, Arc::clone(&self.tls)),
                 tokens: Arc::clone(&self.tokens),
-                origin: Arc::new(origin),
-                outputs: self.outputs.clone(),
+                origin,
+                outlet,
                 status: status.clone(),
+                max_frame: self.config.max_frame,
+                max_retries: self.config.max_retries,
                 stop: stop.clone(),
             };
             tasks.spawn(async move {
-                reader.run().await;
+                stream.run().await;
                 Ok(())
             });
             statuses.push(status);

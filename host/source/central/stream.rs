@@ -1,145 +1,263 @@
-//! One stream, for ever: connect, read, hand on, connect again. Key type: [`Stream`].
+//! One stream, for ever: connect, read, hand the connection over to another before its token ends,
+//! connect again. Key type: [`Stream`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
-use super::handshake::{ConnectError, Target};
-use super::token::Tokens;
-use crate::backoff::Backoff;
-use crate::frame::{Chunk, Frame, Origin};
-use crate::pipeline::Input;
+use super::failure::Failure;
+use super::handshake::Target;
+use super::outlet::Outlet;
+use super::reader::{End, Reading};
+use super::retry::Retry;
+use super::token::{Token, Tokens};
+use crate::backoff::Class;
+use crate::frame::Origin;
 use crate::source::{SharedStatus, State};
-use crate::text::now_micros;
 
-const LEAST_WAIT: Duration = Duration::from_millis(100);
-const MOST_WAIT: Duration = Duration::from_secs(30);
-/// A connection that brought so many events, or lasted so long, was a good one: waits begin anew.
+/// A connection that brought so many frames, or lasted so long, was a good one: waits begin anew.
 const GOOD_FRAMES: u64 = 100;
 const GOOD_TIME: Duration = Duration::from_secs(60);
-/// From when on waiting for a pipeline counts as reading being held back.
-const HELD_BACK: Duration = Duration::from_millis(50);
-/// How long frames that were read may wait for a pipeline once the host is stopping.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Of a token's life, how much may go by before a connection is ended that cannot be replaced first.
+const LAST_MOMENT: f64 = 0.95;
 
 /// A stream to hold open.
 pub(super) struct Stream {
     pub target: Target,
     pub tokens: Arc<Tokens>,
     pub origin: Arc<Origin>,
-    pub outputs: Vec<Input>,
+    pub outlet: Arc<Outlet>,
     pub status: SharedStatus,
+    pub max_frame: usize,
+    pub max_retries: Option<u32>,
     pub stop: CancellationToken,
 }
 
+/// An open connection, and when it is to be replaced.
+struct Held {
+    reading: Reading,
+    token: Token,
+}
+
+/// Why nothing is held any more.
+enum Over {
+    /// The connection ended.
+    Ended(End),
+    /// It was ended by us, so that another can take its place.
+    Cleared,
+}
+
+/// What came of a try to replace a connection.
+enum Renewal {
+    Done(Held),
+    /// Not now; it goes on as it is.
+    Later(Failure),
+    /// The server takes no second connection.
+    Refused(Failure),
+    /// The connection ended by itself meanwhile.
+    Ended(End),
+}
+
 impl Stream {
-    /// Holds the stream open until told to stop.
+    /// Holds the stream open until told to stop, or until `max_retries` have failed in a row.
     pub async fn run(self) {
-        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
-        let stop = self.stop.clone();
-        while !stop.is_cancelled() {
-            self.status.enter(State::Connecting, "", "");
-            let connected = stop.run_until_cancelled(self.connect()).await;
-            let why = match connected {
-                None => break,
-                Some(Ok(connection)) => self.stream(connection, &mut backoff).await,
-                Some(Err(why)) => why,
+        let mut retry = Retry::new(self.max_retries);
+        let mut why_stopped = String::new();
+        while !self.stop.is_cancelled() {
+            let Some(opened) = self.stop.run_until_cancelled(self.open()).await else { break };
+            let failure = match opened {
+                Ok(held) => match self.hold(held, &mut retry).await {
+                    Over::Cleared => continue,
+                    Over::Ended(end) => {
+                        Failure::passing(format!("disconnected after {}", words_of(&end)))
+                    }
+                },
+                Err(failure) => {
+                    self.status.change(|status| status.failures += 1);
+                    failure
+                }
             };
-            if stop.is_cancelled() {
+            if self.stop.is_cancelled() {
                 break;
             }
-            let wait = backoff.next_wait();
-            let (source, stream) = (&*self.origin.source, &*self.origin.stream);
-            tracing::warn!(source, stream, wait_ms = wait.as_millis() as u64, "{why}");
-            self.status.enter(State::Waiting, &why, "");
-            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+            match retry.after(&failure) {
+                Some(wait) => self.wait(&failure, wait).await,
+                None => {
+                    why_stopped =
+                        format!("given up after {} tries: {}", retry.tries(), failure.detail);
+                    let (source, stream) = (&*self.origin.source, &*self.origin.stream);
+                    tracing::error!(source, stream, "{why_stopped}");
+                    break;
+                }
+            }
         }
-        self.status.enter(State::Stopped, "", "");
+        self.status.enter(State::Stopped, &why_stopped, "");
     }
 
-    async fn connect(&self) -> Result<Connection, String> {
-        let token = self.tokens.get().await.map_err(|error| error.to_string())?;
-        match self.target.connect(&token).await {
-            Ok(socket) => Ok(Connection::new(socket)),
-            Err(error) => Err(self.not_connected(&token, &error).await),
+    async fn wait(&self, failure: &Failure, wait: Duration) {
+        let (source, stream) = (&*self.origin.source, &*self.origin.stream);
+        let wait_ms = wait.as_millis() as u64;
+        let state = Retry::state(failure);
+        tracing::warn!(source, stream, wait_ms, hint = failure.hint, "{}", failure.detail);
+        self.status.enter(state, &failure.detail, &failure.hint);
+        self.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+
+    /// Connects with the token there is.
+    async fn open(&self) -> Result<Held, Failure> {
+        // One that is failing is told to be so until it is known better.
+        if self.status.get().state != State::Failing {
+            self.status.enter(State::Connecting, "", "");
+        }
+        let token = self.tokens.get().await.map_err(Failure::from)?;
+        self.open_with(token).await
+    }
+
+    async fn open_with(&self, token: Token) -> Result<Held, Failure> {
+        match self.target.connect(&token.secret).await {
+            Ok(opened) => {
+                self.tokens.accept(&token).await;
+                let lane = self.outlet.lane();
+                let reading = Reading::start(&self.origin.stream, opened, lane, self.max_frame);
+                let reading = reading.map_err(|e| Failure::passing(format!("no thread: {e}")))?;
+                self.status.change(|status| status.connections += 1);
+                Ok(Held { reading, token })
+            }
+            Err(mut failure) => {
+                if failure.status == Some(401) {
+                    let refusal = self.tokens.refuse(&token).await;
+                    (failure.class, failure.hint) = (refusal.class, refusal.hint);
+                }
+                failure.detail.insert_str(0, "not connected: ");
+                Err(failure)
+            }
         }
     }
 
-    async fn not_connected(&self, token: &Arc<SecretString>, error: &ConnectError) -> String {
-        if let ConnectError::Refused { status: 401, .. } = error {
-            self.tokens.refuse(token).await;
-        }
-        format!("not connected: {error}")
-    }
-
-    /// Reads one connection to its end; says what ended it.
-    async fn stream(&self, mut connection: Connection, backoff: &mut Backoff) -> String {
+    /// Keeps a connection until it ends, replacing it in time by another.
+    async fn hold(&self, mut held: Held, retry: &mut Retry) -> Over {
         let (source, stream) = (&*self.origin.source, &*self.origin.stream);
         tracing::info!(source, stream, "connected");
         self.status.enter(State::Streaming, "", "");
-        self.status.change(|status| status.connections += 1);
-        let begun = Instant::now();
-        let mut frames_read = 0;
-        let mut is_closing = false;
-        let why = loop {
-            let read = tokio::select! {
+        let mut renewals = Retry::new(None);
+        let mut renew_at = held.token.renew_at;
+        let end = loop {
+            tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !is_closing => {
-                    is_closing = true;
-                    connection.close().await;
-                    continue;
+                () = self.stop.cancelled() => {
+                    held.reading.close();
+                    break held.reading.ended().await;
                 }
-                read = connection.read() => read,
+                end = held.reading.ended() => break end,
+                () = sleep_until(renew_at.unwrap_or_else(Instant::now)), if renew_at.is_some() => {}
+            }
+            if held.reading.frames() >= GOOD_FRAMES {
+                retry.reset();
+            }
+            let renewal = match self.newer(&held.token).await {
+                Err(failure) => Renewal::Later(failure),
+                // Two connections of one id would share what comes: the old one is read to its end
+                // first, and the server keeps what comes meanwhile.
+                Ok(_) if self.target.is_shared() => return self.clear(held, "handing over").await,
+                Ok(token) => self.renew(&mut held, token).await,
             };
-            match read {
-                Ok(frames) => {
-                    frames_read += frames.len() as u64;
-                    self.hand_on(&mut connection, frames).await;
+            match renewal {
+                Renewal::Done(next) => {
+                    held = next;
+                    renewals.reset();
+                    renew_at = held.token.renew_at;
                 }
-                Err(why) => break why,
+                Renewal::Ended(end) => break end,
+                Renewal::Later(failure) => {
+                    let wait = renewals.after(&failure).unwrap_or_default();
+                    let wait_ms = wait.as_millis() as u64;
+                    tracing::warn!(source, stream, wait_ms, "not renewed: {}", failure.detail);
+                    renew_at = Some(Instant::now() + wait);
+                }
+                Renewal::Refused(failure) => {
+                    let last_moment = last_moment(&held.token);
+                    if last_moment.is_none_or(|moment| moment <= Instant::now()) {
+                        return self.clear(held, "the server takes no second connection").await;
+                    }
+                    tracing::warn!(source, stream, "no second connection: {}", failure.detail);
+                    renew_at = last_moment;
+                }
             }
-            if frames_read >= GOOD_FRAMES {
-                backoff.reset();
-            }
+            self.status.enter(State::Streaming, "", "");
         };
-        if begun.elapsed() >= GOOD_TIME {
-            backoff.reset();
+        if end.frames >= GOOD_FRAMES || end.lasted >= GOOD_TIME {
+            retry.reset();
         }
-        connection.finish().await;
-        format!("disconnected after {frames_read} frames: {why}")
+        Over::Ended(end)
     }
 
-    /// Gives frames to every pipeline, waiting for room in each.
-    async fn hand_on(&self, connection: &mut Connection, frames: Vec<Frame>) {
-        self.status.change(|status| {
-            status.frames += frames.len() as u64;
-            status.last_frame = now_micros();
-        });
-        let chunk = Chunk::new(Arc::clone(&self.origin), frames);
-        let begun = Instant::now();
-        for output in &self.outputs {
-            let chunk = chunk.clone();
-            let abandoned = chunk.clone();
-            let sent = tokio::select! {
-                sent = output.send(chunk) => sent.is_ok(),
-                () = self.out_of_time() => false,
-            };
-            if !sent {
-                // Counted, and so seen to be in flight: never lost in silence.
-                output.abandon(&abandoned);
+    /// Opens a second connection and lets the first go. What the second one brings waits until the
+    /// first has been read to its end.
+    async fn renew(&self, held: &mut Held, token: Token) -> Renewal {
+        self.status.enter(State::Renewing, "", "");
+        let next = tokio::select! {
+            biased;
+            end = held.reading.ended() => return Renewal::Ended(end),
+            next = self.open_with(token) => next,
+        };
+        let (source, stream) = (&*self.origin.source, &*self.origin.stream);
+        match next {
+            Ok(next) => {
+                held.reading.close();
+                let end = held.reading.ended().await;
+                tracing::info!(source, stream, "renewed; the connection before {}", words_of(&end));
+                Renewal::Done(next)
             }
-        }
-        if begun.elapsed() >= HELD_BACK {
-            connection.was_held_back();
+            // Any other status than that for a token: it is the second connection that is refused.
+            Err(failure)
+                if failure.class == Class::NeedsAttention
+                    && failure.status.is_some_and(|status| status != 401) =>
+            {
+                Renewal::Refused(failure)
+            }
+            Err(failure) => Renewal::Later(failure),
         }
     }
 
-    async fn out_of_time(&self) {
-        self.stop.cancelled().await;
-        tokio::time::sleep(LAST_WAIT).await;
+    /// The token to go on with.
+    async fn newer(&self, than: &Token) -> Result<Token, Failure> {
+        let token = self.tokens.get().await.map_err(Failure::from)?;
+        if token.is(than) {
+            return Err(Failure::passing("there is no newer token yet"));
+        }
+        Ok(token)
     }
+
+    /// Ends a connection so that the next one can take its place.
+    async fn clear(&self, held: Held, why: &str) -> Over {
+        let Held { mut reading, .. } = held;
+        let (source, stream) = (&*self.origin.source, &*self.origin.stream);
+        self.status.enter(State::Renewing, why, "");
+        reading.close();
+        let end = reading.ended().await;
+        if self.target.is_shared() {
+            tracing::info!(source, stream, "{why}: {}", words_of(&end));
+        } else {
+            self.status.change(|status| status.gaps += 1);
+            tracing::warn!(
+                source,
+                stream,
+                "gap: {why}, so the old one is closed first: {}",
+                words_of(&end)
+            );
+        }
+        Over::Cleared
+    }
+}
+
+/// When a connection is ended at the latest, so that its token does not end it: at 95 % of its life.
+fn last_moment(token: &Token) -> Option<Instant> {
+    let life = token.expires?.saturating_duration_since(token.got);
+    token.got.checked_add(life.mul_f64(LAST_MOMENT))
+}
+
+fn words_of(end: &End) -> String {
+    format!("{} frames: {}", end.frames, end.why)
 }

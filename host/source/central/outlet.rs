@@ -1,0 +1,312 @@
+//! From the connections of a stream to its pipelines: one connection after the other, however many
+//! are open, and without what two of them brought alike. Key types: [`Outlet`], [`Lane`].
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::window::{Seen, Window};
+use crate::frame::{Chunk, Frame, Kind, Origin};
+use crate::pipeline::Input;
+use crate::source::SharedStatus;
+use crate::text::now_micros;
+
+/// Most that a connection may hold before its turn comes; then it stops reading.
+const MAX_HELD_EVENTS: usize = 64 << 10;
+const MAX_HELD_BYTES: usize = 32 << 20;
+/// How often a wait looks at whether the host is stopping.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long frames that were read may wait for a pipeline once the host is stopping.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How many frames over the limit are remembered, so that they end no connection twice.
+const MAX_TOO_LARGE: usize = 64;
+
+/// Where the connections of one stream put their frames.
+pub(super) struct Outlet {
+    origin: Arc<Origin>,
+    outputs: Vec<Input>,
+    status: SharedStatus,
+    runtime: Handle,
+    stop: CancellationToken,
+    window: Mutex<Window>,
+    turns: Mutex<Turns>,
+    turned: Condvar,
+    too_large: Mutex<VecDeque<(u64, u64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// The number that the next connection gets.
+    next: u64,
+    /// Whose frames go on now.
+    current: u64,
+    /// Who ended before its turn came.
+    ended: BTreeSet<u64>,
+}
+
+impl Outlet {
+    /// An outlet to these pipelines, with a window of so many events.
+    pub fn new(
+        origin: Arc<Origin>,
+        outputs: Vec<Input>,
+        status: SharedStatus,
+        stop: CancellationToken,
+        window: usize,
+    ) -> Arc<Self> {
+        Arc::new(Outlet {
+            origin,
+            outputs,
+            status,
+            runtime: Handle::current(),
+            stop,
+            window: Mutex::new(Window::new(window)),
+            turns: Mutex::default(),
+            turned: Condvar::new(),
+            too_large: Mutex::default(),
+        })
+    }
+
+    /// A lane for one more connection, which comes after all that have one.
+    pub fn lane(self: &Arc<Self>) -> Lane {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = turns.next;
+        turns.next += 1;
+        Lane { outlet: Arc::clone(self), number, held: Vec::new(), events: 0, bytes: 0 }
+    }
+
+    /// Whether a frame over the limit has come before. It is remembered from now on.
+    pub fn knows_too_large(&self, size: u64, head: &[u8]) -> bool {
+        use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(head);
+        let mut known = self.too_large.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&(size, hash)) {
+            return true;
+        }
+        if known.len() == MAX_TOO_LARGE {
+            known.pop_front();
+        }
+        known.push_back((size, hash));
+        false
+    }
+
+    fn is_turn_of(&self, number: u64) -> bool {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).current == number
+    }
+
+    /// Waits for a turn; false when the host is stopping and there is no more time.
+    fn wait_for_turn(&self, number: u64) -> bool {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut give_up = None;
+        while turns.current != number {
+            if self.stop.is_cancelled() {
+                let until = *give_up.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+                if Instant::now() >= until {
+                    return false;
+                }
+            }
+            let waited = self.turned.wait_timeout(turns, LOOK);
+            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn end(&self, number: u64) {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.ended.insert(number);
+        while {
+            let current = turns.current;
+            turns.ended.remove(&current)
+        } {
+            turns.current += 1;
+        }
+        self.turned.notify_all();
+    }
+
+    /// Takes out what an earlier connection brought, and gives the rest to every pipeline.
+    fn put(&self, connection: u64, mut chunk: Chunk) {
+        let (mut duplicates, mut conflicts) = (0, 0);
+        {
+            let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+            chunk.frames.retain(|frame| {
+                let seen = match frame.kind {
+                    Kind::Binary => window.note(connection, &frame.bytes),
+                    Kind::Text | Kind::TooLarge(_) => Seen::New,
+                };
+                match seen {
+                    Seen::New => {}
+                    Seen::Conflict => conflicts += 1,
+                    Seen::Duplicate => duplicates += 1,
+                }
+                seen != Seen::Duplicate
+            });
+        }
+        if duplicates + conflicts > 0 {
+            self.status.change(|status| {
+                status.duplicates += duplicates;
+                status.conflicts += conflicts;
+            });
+        }
+        if !chunk.frames.is_empty() {
+            self.send(chunk);
+        }
+    }
+
+    fn send(&self, chunk: Chunk) {
+        let Some((last, others)) = self.outputs.split_last() else { return };
+        for output in others {
+            self.send_to(output, chunk.clone());
+        }
+        self.send_to(last, chunk);
+    }
+
+    /// Gives frames to a pipeline, waiting for room. When there is no more time they are counted as
+    /// received, and so seen to be in flight: never lost in silence.
+    fn send_to(&self, output: &Input, chunk: Chunk) {
+        let Err(chunk) = output.try_send(chunk) else { return };
+        let count = chunk.frames.len() as u64;
+        let sent = self.runtime.block_on(async {
+            tokio::select! {
+                sent = output.send(chunk) => sent.is_ok(),
+                () = self.out_of_time() => false,
+            }
+        });
+        if !sent {
+            output.abandon(count);
+        }
+    }
+
+    async fn out_of_time(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_WAIT).await;
+    }
+}
+
+/// One connection's way to the pipelines. What it brings before its turn is held.
+pub(super) struct Lane {
+    outlet: Arc<Outlet>,
+    number: u64,
+    held: Vec<Chunk>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Lane {
+    /// The outlet it leads to.
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Takes frames; waits while the pipelines have no room, or while too much is held.
+    pub fn put(&mut self, frames: Vec<Frame>) {
+        let outlet = Arc::clone(&self.outlet);
+        outlet.status.change(|status| {
+            status.frames += frames.len() as u64;
+            status.last_frame = now_micros();
+        });
+        let chunk = Chunk::new(Arc::clone(&outlet.origin), frames);
+        if self.flush() {
+            outlet.put(self.number, chunk);
+            return;
+        }
+        self.events += chunk.frames.len();
+        self.bytes += chunk.bytes();
+        self.held.push(chunk);
+        if self.events >= MAX_HELD_EVENTS || self.bytes >= MAX_HELD_BYTES {
+            outlet.wait_for_turn(self.number);
+            self.flush();
+        }
+    }
+
+    /// Hands on what is held if the turn has come; says whether it has.
+    pub fn flush(&mut self) -> bool {
+        if !self.outlet.is_turn_of(self.number) {
+            return false;
+        }
+        for chunk in self.held.drain(..) {
+            self.outlet.put(self.number, chunk);
+        }
+        (self.events, self.bytes) = (0, 0);
+        true
+    }
+}
+
+/// However its connection ended, nothing that is held is lost, and the next one has its turn.
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if !self.held.is_empty() && self.outlet.wait_for_turn(self.number) {
+            self.flush();
+        }
+        for chunk in self.held.drain(..) {
+            for output in &self.outlet.outputs {
+                output.abandon(chunk.frames.len() as u64);
+            }
+        }
+        self.outlet.end(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Intake, channel};
+
+    fn frame(id: &str) -> Frame {
+        let mut bytes = vec![0x0a, id.len() as u8];
+        bytes.extend(id.as_bytes());
+        Frame::binary(bytes)
+    }
+
+    fn ids(intake: &mut Intake) -> Vec<String> {
+        let chunks = intake.take(1_000, 1 << 20);
+        let frames = chunks.iter().flat_map(|chunk| &chunk.frames);
+        frames.map(|frame| String::from_utf8_lossy(&frame.bytes[2..]).into_owned()).collect()
+    }
+
+    fn outlet() -> (Arc<Outlet>, Intake, SharedStatus) {
+        let (input, intake) = channel(Arc::default());
+        let origin = Arc::new(Origin { source: "s".into(), stream: "t".into() });
+        let status = SharedStatus::new("s", "t");
+        let stop = CancellationToken::new();
+        (Outlet::new(origin, vec![input], status.clone(), stop, 100), intake, status)
+    }
+
+    #[tokio::test]
+    async fn a_second_connection_waits_for_the_end_of_the_first() {
+        let (outlet, mut intake, status) = outlet();
+        let (mut first, mut second) = (outlet.lane(), outlet.lane());
+        first.put(vec![frame("a"), frame("b")]);
+        second.put(vec![frame("b"), frame("c")]);
+        first.put(vec![frame("c")]);
+        second.put(vec![frame("d")]);
+        assert_eq!(ids(&mut intake), ["a", "b", "c"]);
+        drop(first);
+        second.put(vec![frame("e")]);
+        assert_eq!(ids(&mut intake), ["d", "e"]);
+        assert_eq!((status.get().frames, status.get().duplicates), (7, 2));
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_before_its_turn_loses_nothing() {
+        let (outlet, mut intake, _) = outlet();
+        let (mut first, mut second, mut third) = (outlet.lane(), outlet.lane(), outlet.lane());
+        second.put(vec![frame("b")]);
+        third.put(vec![frame("c")]);
+        let ending = std::thread::spawn(move || drop(second));
+        first.put(vec![frame("a")]);
+        drop(first);
+        ending.join().unwrap();
+        assert!(third.flush());
+        assert_eq!(ids(&mut intake), ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_frame_over_the_limit_is_known_when_it_comes_again() {
+        let (outlet, ..) = outlet();
+        assert!(!outlet.knows_too_large(99, b"head"));
+        assert!(outlet.knows_too_large(99, b"head"));
+        assert!(!outlet.knows_too_large(98, b"head"));
+    }
+}

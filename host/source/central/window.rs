@@ -1,0 +1,181 @@
+//! The window in which duplicates are found. An event that two connections of a stream bring, byte
+//! for byte, is one event; within one connection nothing is ever a duplicate. Pure. Key type:
+//! [`Window`].
+//!
+//! An entry is two keyed hashes, 16 bytes. While all entries are of the connection that brings the
+//! next one, nothing needs to be looked up; so an index is made only when another connection comes,
+//! and let go when the last entry of the ones before has left the window.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::quality::RandomState;
+
+use crate::decode::identity;
+
+/// What a frame is to the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Not seen before, or without an id.
+    New,
+    /// Another connection brought the same bytes.
+    Duplicate,
+    /// Another connection brought its id with other bytes.
+    Conflict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    /// Of source and id.
+    id: u64,
+    /// Of the whole frame.
+    bytes: u64,
+}
+
+/// What the connections of one stream brought last.
+#[derive(Debug)]
+pub(super) struct Window {
+    entries: VecDeque<Entry>,
+    capacity: usize,
+    /// Where each connection's entries end, counted from the first entry ever; the oldest first. The
+    /// last one is that of the connection that reads now.
+    ends: VecDeque<(u64, u64)>,
+    /// How many entries have left the window.
+    gone: u64,
+    index: Option<HashMap<u64, Found, RandomState>>,
+    hasher: RandomState,
+}
+
+/// Where an id was seen last by an earlier connection.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    at: u64,
+    bytes: u64,
+}
+
+impl Window {
+    /// A window of so many events.
+    pub fn new(capacity: usize) -> Self {
+        Window {
+            entries: VecDeque::new(),
+            capacity: capacity.max(1),
+            ends: VecDeque::new(),
+            gone: 0,
+            index: None,
+            // Seeded anew: nobody outside can foresee a hash.
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// Notes a frame of a connection. Connections come one after the other, never mixed.
+    pub fn note(&mut self, connection: u64, frame: &[u8]) -> Seen {
+        let Some(identity) = identity(frame) else { return Seen::New };
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(identity.source);
+        hasher.write(identity.id);
+        let entry = Entry { id: hasher.finish(), bytes: self.hasher.hash_one(frame) };
+        self.begin(connection);
+        let seen = self.look_up(&entry);
+        if seen != Seen::Duplicate {
+            self.push(entry);
+        }
+        seen
+    }
+
+    fn total(&self) -> u64 {
+        self.gone + self.entries.len() as u64
+    }
+
+    fn begin(&mut self, connection: u64) {
+        if self.ends.back().is_some_and(|(last, _)| *last == connection) {
+            return;
+        }
+        if self.ends.is_empty() && self.entries.is_empty() {
+            self.ends.push_back((connection, 0));
+            return;
+        }
+        let total = self.total();
+        self.ends.push_back((connection, total));
+        let mut index = HashMap::with_capacity_and_hasher(self.entries.len(), self.hasher.clone());
+        for (entry, at) in self.entries.iter().zip(self.gone..) {
+            index.insert(entry.id, Found { at, bytes: entry.bytes });
+        }
+        self.index = Some(index);
+    }
+
+    fn look_up(&mut self, entry: &Entry) -> Seen {
+        let Some(index) = &self.index else { return Seen::New };
+        match index.get(&entry.id) {
+            Some(found) if found.at < self.gone => Seen::New,
+            Some(found) if found.bytes == entry.bytes => Seen::Duplicate,
+            Some(_) => Seen::Conflict,
+            None => Seen::New,
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() == self.capacity {
+            self.entries.pop_front();
+            self.gone += 1;
+            let begun = self.ends.back().map_or(0, |(_, begun)| *begun);
+            if self.index.is_some() && self.gone >= begun {
+                // All that is left is of the connection that reads now.
+                self.index = None;
+                self.ends.drain(..self.ends.len() - 1);
+            }
+        }
+        self.entries.push_back(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(id: &str, rest: &str) -> Vec<u8> {
+        let mut frame = vec![0x0a, id.len() as u8];
+        frame.extend(id.as_bytes());
+        frame.extend([0x12, 1, b's', 0x3a, rest.len() as u8]);
+        frame.extend(rest.as_bytes());
+        frame
+    }
+
+    #[test]
+    fn only_another_connection_brings_duplicates() {
+        let mut window = Window::new(100);
+        for _ in 0..2 {
+            assert_eq!(window.note(1, &frame("a", "x")), Seen::New);
+        }
+        assert_eq!(window.note(1, &frame("b", "x")), Seen::New);
+        assert_eq!(window.note(2, &frame("a", "x")), Seen::Duplicate);
+        assert_eq!(window.note(2, &frame("b", "y")), Seen::Conflict, "kept, for its bytes differ");
+        assert_eq!(window.note(2, &frame("c", "x")), Seen::New);
+        assert_eq!(window.note(2, &frame("c", "x")), Seen::New);
+        assert_eq!(window.note(3, &frame("c", "x")), Seen::Duplicate);
+        assert_eq!(window.note(3, &frame("b", "y")), Seen::Duplicate);
+    }
+
+    #[test]
+    fn without_an_id_nothing_is_a_duplicate() {
+        let mut window = Window::new(100);
+        assert_eq!(window.note(1, &frame("", "x")), Seen::New);
+        assert_eq!(window.note(2, &frame("", "x")), Seen::New);
+        assert_eq!(window.note(2, b"garbage"), Seen::New);
+    }
+
+    #[test]
+    fn the_window_is_bounded_and_its_index_does_not_stay() {
+        let mut window = Window::new(10);
+        for number in 0..25 {
+            assert_eq!(window.note(1, &frame(&number.to_string(), "")), Seen::New);
+        }
+        assert_eq!(window.entries.len(), 10);
+        assert_eq!(window.note(2, &frame("14", "")), Seen::New, "too long ago");
+        assert_eq!(window.note(2, &frame("16", "")), Seen::Duplicate);
+        for number in 100..120 {
+            assert_eq!(window.note(2, &frame(&number.to_string(), "")), Seen::New);
+        }
+        assert!(window.index.is_none());
+        assert_eq!((window.entries.len(), window.ends.len()), (10, 1));
+    }
+}
