@@ -8,6 +8,7 @@ mod decoder;
 mod envelope;
 mod json;
 mod registry;
+mod table;
 mod wire;
 
 pub use decoder::Decoder;
