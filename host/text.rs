@@ -1,5 +1,5 @@
-//! Writing JSON text by hand: strings and RFC 3339 times, straight into the batch's one text. Pure;
-//! knows nothing of events. Key function: [`push_json_string`].
+//! Writing JSON text by hand: strings, whole numbers and RFC 3339 times, straight into the batch's one
+//! text. Pure; knows nothing of events. Key function: [`push_json_string`].
 
 use std::fmt::Write as _;
 
@@ -71,12 +71,7 @@ pub fn push_time(out: &mut String, time: Timestamp) {
         out.push(separator);
         push_digits(out, value, 2);
     }
-    match time.nanos {
-        0 => {}
-        n if n % 1_000_000 == 0 => push_fraction(out, n / 1_000_000, 3),
-        n if n % 1_000 == 0 => push_fraction(out, n / 1_000, 6),
-        n => push_fraction(out, n, 9),
-    }
+    push_fraction(out, time.nanos);
     out.push('Z');
 }
 
@@ -87,18 +82,64 @@ pub fn format_time(time: Timestamp) -> String {
     out
 }
 
-fn push_fraction(out: &mut String, value: u32, digits: usize) {
+/// Appends nanoseconds as the fraction of a second: nothing, or a point and 3, 6 or 9 digits.
+pub fn push_fraction(out: &mut String, nanos: u32) {
+    let (value, digits) = match nanos {
+        0 => return,
+        n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
+        n if n % 1_000 == 0 => (n / 1_000, 6),
+        n => (n, 9),
+    };
     out.push('.');
     push_digits(out, value, digits);
 }
 
-fn push_digits(out: &mut String, mut value: u32, digits: usize) {
-    let mut buffer = [b'0'; 9];
-    for slot in buffer[..digits].iter_mut().rev() {
-        *slot = b'0' + (value % 10) as u8;
-        value /= 10;
+/// Two digits for each number below 100.
+const PAIRS: &str = "\
+    0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+    5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+fn pair(value: u32) -> &'static str {
+    let at = value as usize % 100 * 2;
+    &PAIRS[at..at + 2]
+}
+
+/// Appends a number with just so many digits.
+fn push_digits(out: &mut String, value: u32, digits: usize) {
+    let mut left = digits;
+    if left % 2 == 1 {
+        left -= 1;
+        let digit = value / 10_u32.pow(left as u32) % 10;
+        out.push_str(&pair(digit)[1..]);
     }
-    out.push_str(std::str::from_utf8(&buffer[..digits]).unwrap_or_default());
+    while left > 0 {
+        left -= 2;
+        out.push_str(pair(value / 10_u32.pow(left as u32)));
+    }
+}
+
+/// Appends a whole number.
+pub fn push_u64(out: &mut String, mut value: u64) {
+    let mut pairs = [0_u8; 10];
+    let mut at = pairs.len();
+    while value >= 100 {
+        at -= 1;
+        pairs[at] = (value % 100) as u8;
+        value /= 100;
+    }
+    let first = pair(value as u32);
+    out.push_str(if value < 10 { &first[1..] } else { first });
+    for two in &pairs[at..] {
+        out.push_str(pair(u32::from(*two)));
+    }
+}
+
+/// Appends a whole number with its sign.
+pub fn push_i64(out: &mut String, value: i64) {
+    if value < 0 {
+        out.push('-');
+    }
+    push_u64(out, value.unsigned_abs());
 }
 
 /// Year, month and day of a number of days since 1970-01-01 (the proleptic Gregorian calendar,
@@ -120,29 +161,69 @@ fn civil(days: i64) -> (i64, u32, u32) {
 /// Appends a JSON string, quotes included. Escapes only what JSON demands, so no raw newline is left.
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut done = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[done..at]);
-        done = at + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            0x08 => out.push_str("\\b"),
-            0x0c => out.push_str("\\f"),
-            _ => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{byte:04x}");
-            }
+    let mut rest = text;
+    while let Some(at) = first_escaped(rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        push_escape(out, rest.as_bytes()[at]);
+        // What is escaped is ASCII, one byte long.
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        b'\n' => out.push_str("\\n"),
+        b'\r' => out.push_str("\\r"),
+        b'\t' => out.push_str("\\t"),
+        0x08 => out.push_str("\\b"),
+        0x0c => out.push_str("\\f"),
+        _ => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{byte:04x}");
         }
     }
-    out.push_str(&text[done..]);
-    out.push('"');
+}
+
+const fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Where the first byte is that JSON wants escaped.
+#[inline]
+fn first_escaped(bytes: &[u8]) -> Option<usize> {
+    if !has_escaped(bytes) {
+        return None;
+    }
+    bytes.iter().position(|byte| is_escaped(*byte))
+}
+
+/// Looks at many bytes at once, without branches; at some of them twice rather than at each by itself.
+#[inline]
+fn has_escaped(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        0..4 => bytes.iter().any(|byte| is_escaped(*byte)),
+        4..8 => ends_have_escaped::<4>(bytes),
+        8..16 => ends_have_escaped::<8>(bytes),
+        _ => {
+            let (chunks, _) = bytes.as_chunks::<16>();
+            chunks.iter().any(any_escaped) || bytes.last_chunk::<16>().is_some_and(any_escaped)
+        }
+    }
+}
+
+#[inline]
+fn ends_have_escaped<const N: usize>(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<N>().is_some_and(any_escaped)
+        || bytes.last_chunk::<N>().is_some_and(any_escaped)
+}
+
+#[inline]
+fn any_escaped<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.iter().fold(false, |any, byte| any | is_escaped(*byte))
 }
 
 /// Appends JSON that may be spread over lines as one compact line. `json` must be valid JSON.
@@ -205,11 +286,39 @@ mod tests {
 
     #[test]
     fn strings_are_escaped_as_serde_json_does() {
-        for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}", "ü🛰️\u{2028}"]
-        {
+        let escaped = |text: &str| {
             let mut out = String::new();
             push_json_string(&mut out, text);
             assert_eq!(out, serde_json::to_string(text).unwrap());
+        };
+        for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}", "ü🛰️\u{2028}"]
+        {
+            escaped(text);
+        }
+        // At every place of texts of every length.
+        for length in 0..70 {
+            let clean = "x".repeat(length);
+            escaped(&clean);
+            for at in 0..length {
+                for odd in ["\n", "\"\u{1}", "\\", "ü\"", "\u{7f}"] {
+                    escaped(&format!("{}{odd}{}", &clean[..at], &clean[at..]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_numbers_read_as_they_are() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        for value in powers.flat_map(|p| [p - 1, p, p + 1, p * 9 / 7]).chain([u64::MAX]) {
+            let mut out = String::new();
+            push_u64(&mut out, value);
+            assert_eq!(out, value.to_string());
+            for signed in [value as i64, (value as i64).wrapping_neg(), i64::MIN] {
+                let mut out = String::new();
+                push_i64(&mut out, signed);
+                assert_eq!(out, signed.to_string());
+            }
         }
     }
 

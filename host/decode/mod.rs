@@ -9,6 +9,7 @@ mod envelope;
 mod identity;
 mod json;
 mod registry;
+mod table;
 mod wire;
 
 pub use decoder::Decoder;

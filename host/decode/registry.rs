@@ -3,20 +3,26 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use super::catalog::{EVENT_TYPE_PREFIX, STREAMS};
+use super::table::Tables;
+
+/// By name. What is in it comes from schemas, never from events, so no seed needs to be secret.
+type ByName<K, V> = HashMap<K, V, FixedState>;
 
 /// A message of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(pub(super) u16);
 
 /// All messages that can be decoded, and the rules by which one is chosen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Registry {
     messages: Vec<MessageDescriptor>,
-    by_full_name: HashMap<String, MessageId>,
-    streams: HashMap<&'static str, Choices>,
+    tables: Tables,
+    by_full_name: ByName<String, MessageId>,
+    streams: ByName<&'static str, Choices>,
     any_stream: Choices,
 }
 
@@ -24,8 +30,8 @@ pub struct Registry {
 /// no choice at all.
 #[derive(Debug, Default)]
 struct Choices {
-    by_last_segment: HashMap<String, Option<MessageId>>,
-    by_event_type: HashMap<String, Option<MessageId>>,
+    by_last_segment: ByName<String, Option<MessageId>>,
+    by_event_type: ByName<String, Option<MessageId>>,
 }
 
 impl Registry {
@@ -34,21 +40,31 @@ impl Registry {
     /// # Panics
     /// If the catalogue names a message that `proto/` does not define, which a test rules out.
     pub fn built_in() -> Self {
-        let pool = DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default();
+        let mut registry =
+            Self::of(&DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default());
+        registry.learn_streams();
+        registry
+    }
+
+    /// All messages of these schemas, found by their full names only.
+    pub(super) fn of(pool: &DescriptorPool) -> Self {
         let messages: Vec<_> = pool.all_messages().filter(|m| !m.is_map_entry()).collect();
-        let by_full_name: HashMap<_, _> = messages
+        let by_full_name: ByName<_, _> = messages
             .iter()
             .zip(0..)
             .map(|(message, id)| (message.full_name().to_owned(), MessageId(id)))
             .collect();
-        let mut any_stream = Choices::default();
-        let mut streams = HashMap::new();
+        let tables = Tables::compile(&messages);
+        Registry { messages, tables, by_full_name, ..Registry::default() }
+    }
+
+    fn learn_streams(&mut self) {
         for stream in STREAMS {
-            let choices: &mut Choices = streams.entry(stream.name).or_default();
+            let choices: &mut Choices = self.streams.entry(stream.name).or_default();
             for payload in stream.payloads {
-                let id = by_full_name[&format!("{}.{}", stream.package, payload.message)];
+                let id = self.by_full_name[&format!("{}.{}", stream.package, payload.message)];
                 let event_type = payload.event_type.map(|t| format!("{EVENT_TYPE_PREFIX}{t}"));
-                for choices in [&mut *choices, &mut any_stream] {
+                for choices in [&mut *choices, &mut self.any_stream] {
                     note(&mut choices.by_last_segment, payload.message, id);
                     if let Some(event_type) = &event_type {
                         note(&mut choices.by_event_type, event_type, id);
@@ -56,7 +72,6 @@ impl Registry {
                 }
             }
         }
-        Registry { messages, by_full_name, streams, any_stream }
     }
 
     /// Chooses the message: the full name in `type_url`; else its last segment among the stream's
@@ -68,7 +83,8 @@ impl Registry {
         type_url: &str,
         event_type: &str,
     ) -> Option<MessageId> {
-        let full_name = type_url.rsplit('/').next().unwrap_or(type_url);
+        let full_name = memchr::memrchr(b'/', type_url.as_bytes())
+            .map_or(type_url, |slash| &type_url[slash + 1..]);
         if let Some(id) = self.by_full_name.get(full_name) {
             return Some(*id);
         }
@@ -88,6 +104,10 @@ impl Registry {
         self.by_full_name.get(full_name).copied()
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     pub(super) fn descriptor(&self, id: MessageId) -> &MessageDescriptor {
         &self.messages[usize::from(id.0)]
     }
@@ -103,7 +123,7 @@ impl Choices {
     }
 }
 
-fn note(choices: &mut HashMap<String, Option<MessageId>>, name: &str, id: MessageId) {
+fn note(choices: &mut ByName<String, Option<MessageId>>, name: &str, id: MessageId) {
     let choice = choices.entry(name.to_owned()).or_insert(Some(id));
     if *choice != Some(id) {
         *choice = None;

@@ -34,10 +34,17 @@ impl<'a> Reader<'a> {
 
     /// The next field: its number and value. `None` where the bytes are not protobuf, or hold a
     /// group, which no schema here has.
+    #[inline]
     pub fn field(&mut self) -> Option<(u32, Value<'a>)> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).ok().filter(|n| (1..=0x1fff_ffff).contains(n))?;
-        let value = match tag & 7 {
+        Some((number, self.value(tag & 7)?))
+    }
+
+    /// The next bytes as a value of this wire type, without a tag before it.
+    #[inline]
+    pub fn value(&mut self, wire_type: u64) -> Option<Value<'a>> {
+        Some(match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(self.take(8)?.try_into().ok()?),
             2 => {
@@ -46,8 +53,7 @@ impl<'a> Reader<'a> {
             }
             5 => Value::Fixed32(self.take(4)?.try_into().ok()?),
             _ => return None,
-        };
-        Some((number, value))
+        })
     }
 
     #[inline]
@@ -72,6 +78,7 @@ impl<'a> Reader<'a> {
         None
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(length)?;
         let slice = self.bytes.get(self.at..end)?;
@@ -82,6 +89,7 @@ impl<'a> Reader<'a> {
 
 impl<'a> Value<'a> {
     /// The bytes of a length-delimited field.
+    #[inline]
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Value::Bytes(bytes) => Some(bytes),
@@ -90,11 +98,13 @@ impl<'a> Value<'a> {
     }
 
     /// The text of a string field; `None` if it is not UTF-8.
+    #[inline]
     pub fn text(self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
     /// The number of a varint field.
+    #[inline]
     pub fn varint(self) -> Option<u64> {
         match self {
             Value::Varint(value) => Some(value),
