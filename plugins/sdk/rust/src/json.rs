@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::block::to_special;
 use crate::escape::unescape;
+use crate::scan::{skip_nested, skip_space};
 
 pub use crate::escape::{push_escaped, push_string};
 
@@ -137,9 +139,7 @@ impl<'a> Walk<'a> {
     /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         let text = self.text.as_bytes();
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = text.get(self.at) {
-            self.at += 1;
-        }
+        self.at = skip_space(text, self.at);
         text.get(self.at).copied()
     }
 
@@ -172,6 +172,11 @@ pub(crate) fn value(text: &str) -> Option<&str> {
     Walk { text, at: 0, first: true }.value()
 }
 
+/// The value that begins at a place.
+pub(crate) fn value_at(text: &str, at: usize) -> Option<&str> {
+    text.get(at..skip_value(text.as_bytes(), at)?)
+}
+
 #[inline]
 fn skip_value(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
@@ -185,59 +190,21 @@ fn skip_value(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn skip_nested(text: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    loop {
-        match text.get(at)? {
-            b'"' => {
-                (at, _) = skip_string(text, at)?;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-        at += 1;
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-/// From the opening quote to behind the closing one, and whether there are escapes between. Most of
-/// a payload is strings, so eight bytes at a time.
+/// From the opening quote to behind the closing one, and whether there are escapes between.
 #[inline]
 fn skip_string(text: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut at = at + 1;
     let mut escaped = false;
     loop {
-        if let Some(eight) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let plain = first_special(u64::from_le_bytes(*eight));
-            at += plain;
-            if plain == 8 {
-                continue;
-            }
-        }
+        at += to_special(text, at);
         match text.get(at)? {
             b'"' => return Some((at + 1, escaped)),
-            b'\\' => {
+            _ => {
                 escaped = true;
                 at += 2;
             }
-            _ => at += 1,
         }
     }
-}
-
-/// Which of eight bytes is the first quote or backslash; 8 if none is.
-fn first_special(eight: u64) -> usize {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    // A byte that is zero borrows into its highest bit; lower ones are exact, and only the lowest
-    // counts.
-    let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGHS;
-    let hits = zeros(eight ^ (ONES * u64::from(b'"'))) | zeros(eight ^ (ONES * u64::from(b'\\')));
-    (hits.trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@
 
 pub mod alert;
 pub mod batch;
+mod block;
 pub mod clock;
 pub mod condition;
 pub mod duration;
@@ -86,6 +87,7 @@ pub mod metrics;
 pub mod plugin;
 pub mod pointer;
 pub mod raw;
+mod scan;
 pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

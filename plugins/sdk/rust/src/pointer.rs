@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::json;
+use crate::scan::{self, Name};
 
 /// Finds the value that a pointer points to, as it stands in the text. Only what lies around the
 /// path is looked at: several times cheaper than making a value of the whole.
@@ -22,10 +23,29 @@ pub fn find<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
     Pointer::parse(pointer).ok()?.find(text)
 }
 
+/// Finds several values in one pass over the text, `None` where there is none.
+///
+/// ```
+/// use trommel_plugin::pointer;
+/// let data = r#"{"site": "north", "ap": {"name": "a1", "mac": null}}"#;
+/// let found = pointer::find_many(data, &["/ap/name", "/site", "/ap/id"]);
+/// assert_eq!(found, [Some("\"a1\""), Some("\"north\""), None]);
+/// ```
+pub fn find_many<'a>(text: &'a str, pointers: &[&str]) -> Vec<Option<&'a str>> {
+    let parsed: Vec<_> = pointers.iter().map(|pointer| Pointer::parse(pointer).ok()).collect();
+    let many = Pointers::new(parsed.iter().flatten());
+    let mut values = vec![None; many.len()];
+    many.find(text, &mut values);
+    let mut values = values.into_iter();
+    parsed.iter().map(|pointer| pointer.as_ref().and_then(|_| values.next().flatten())).collect()
+}
+
 /// A pointer, read once for many texts. Reads from configuration with serde.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pointer {
     tokens: Vec<String>,
+    /// The same, ready to be sought.
+    names: Vec<Name>,
 }
 
 impl Pointer {
@@ -36,7 +56,7 @@ impl Pointer {
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix('/') else {
             return match text {
-                "" => Ok(Self { tokens: Vec::new() }),
+                "" => Ok(Self { tokens: Vec::new(), names: Vec::new() }),
                 _ => Err(format!("\"{text}\" is not a JSON pointer: it must begin with /")),
             };
         };
@@ -44,7 +64,8 @@ impl Pointer {
             return Err(format!("\"{text}\" is not a JSON pointer: ~ must be written ~0"));
         }
         let tokens = path.split('/').map(|token| token.replace("~1", "/").replace("~0", "~"));
-        Ok(Self { tokens: tokens.collect() })
+        let tokens: Vec<String> = tokens.collect();
+        Ok(Self { names: tokens.iter().map(|token| Name::new(token)).collect(), tokens })
     }
 
     /// The names on the path, escapes undone.
@@ -53,8 +74,27 @@ impl Pointer {
     }
 
     /// The value it points to in a text, if there is one.
+    #[inline]
     pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
-        self.tokens.iter().try_fold(json::value(text)?, |value, token| step(value, token))
+        let Some((last, above)) = self.names.split_last() else { return json::value(text) };
+        let text = above.iter().try_fold(text, |value, name| child(value, name))?;
+        child(text, last)
+    }
+}
+
+/// The value of a member or of an element.
+#[inline]
+fn child<'a>(value: &'a str, name: &Name) -> Option<&'a str> {
+    let start = scan::skip_space(value.as_bytes(), 0);
+    match value.as_bytes().get(start)? {
+        b'{' => {
+            let object = value.get(start..)?;
+            let mut found = [None];
+            scan::members(object.as_bytes(), std::iter::once(name), &mut found);
+            json::value_at(object, found[0]?)
+        }
+        b'[' => json::elements(value)?.nth(index(name.text())?)?.ok(),
+        _ => None,
     }
 }
 
@@ -80,18 +120,123 @@ pub fn index(token: &str) -> Option<usize> {
     if plain && digits { token.parse().ok() } else { None }
 }
 
-fn step<'a>(value: &'a str, token: &str) -> Option<&'a str> {
-    if let Some(members) = json::members(value) {
-        let mut found = None;
-        for member in members {
-            let (key, value) = member.ok()?;
-            if key.is(token) {
-                found = Some(value);
+/// Several pointers, for one pass over a text: cheaper than one after the other, the more of the
+/// path they share. The same pointer may occur twice.
+#[derive(Debug, Clone, Default)]
+pub struct Pointers {
+    count: usize,
+    root: Step,
+}
+
+/// What is sought in one value.
+#[derive(Debug, Clone, Default)]
+struct Step {
+    /// The numbers of the pointers that end here.
+    here: Vec<usize>,
+    /// What is sought below it.
+    below: Vec<(Name, Step)>,
+}
+
+/// How many names are sought in an object at once.
+const AT_ONCE: usize = 8;
+
+impl Pointers {
+    /// Takes pointers; the first one has the number 0.
+    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p Pointer>) -> Self {
+        let mut all = Self::default();
+        for pointer in pointers {
+            let mut step = &mut all.root;
+            for name in &pointer.names {
+                let known = step.below.iter().position(|(known, _)| known == name);
+                let place = known.unwrap_or(step.below.len());
+                if known.is_none() {
+                    step.below.push((name.clone(), Step::default()));
+                }
+                step = &mut step.below[place].1;
+            }
+            step.here.push(all.count);
+            all.count += 1;
+        }
+        all
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Finds them all: `values` gets the value of each, in order. It must hold [`len`](Self::len)
+    /// places; what is there before is gone.
+    pub fn find<'a>(&self, text: &'a str, values: &mut [Option<&'a str>]) {
+        values.fill(None);
+        if !self.root.here.is_empty() {
+            self.root.settle(json::value(text), values);
+        }
+        self.root.find_below(text, values);
+    }
+}
+
+impl Step {
+    /// Notes a value for those that end here, and looks into it for the others.
+    fn take<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
+        self.settle(value, values);
+        if let Some(value) = value {
+            self.find_below(value, values);
+        }
+    }
+
+    fn settle<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
+        for number in &self.here {
+            if let Some(place) = values.get_mut(*number) {
+                *place = value;
             }
         }
-        found
-    } else {
-        json::elements(value)?.nth(index(token)?)?.ok()
+    }
+
+    fn find_below<'a>(&self, value: &'a str, values: &mut [Option<&'a str>]) {
+        if self.below.is_empty() {
+            return;
+        }
+        let start = scan::skip_space(value.as_bytes(), 0);
+        match (value.as_bytes().get(start), value.get(start..)) {
+            (Some(b'{'), Some(object)) => self.find_members(object, values),
+            (Some(b'['), Some(array)) => self.find_elements(array, values),
+            _ => {}
+        }
+    }
+
+    fn find_members<'a>(&self, object: &'a str, values: &mut [Option<&'a str>]) {
+        for some in self.below.chunks(AT_ONCE) {
+            let mut found = [None; AT_ONCE];
+            scan::members(object.as_bytes(), some.iter().map(|(name, _)| name), &mut found);
+            for ((_, step), at) in some.iter().zip(found) {
+                if let Some(at) = at {
+                    step.take(json::value_at(object, at), values);
+                }
+            }
+        }
+    }
+
+    fn find_elements<'a>(&self, array: &'a str, values: &mut [Option<&'a str>]) {
+        let mut wanted: Vec<(usize, &Step)> = Vec::new();
+        for (name, step) in &self.below {
+            wanted.extend(index(name.text()).map(|place| (place, step)));
+        }
+        wanted.sort_by_key(|(place, _)| *place);
+        let elements = json::elements(array).into_iter().flatten().map_while(Result::ok);
+        let mut wanted = wanted.into_iter().peekable();
+        for (place, element) in elements.enumerate() {
+            match wanted.next_if(|(sought, _)| *sought == place) {
+                Some((_, step)) => step.take(Some(element), values),
+                None if wanted.peek().is_none() => return,
+                None => {}
+            }
+        }
     }
 }
 
