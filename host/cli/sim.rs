@@ -71,9 +71,12 @@ pub struct CentralArgs {
     /// How long an access token is good for
     #[arg(long, value_name = "SECONDS", default_value_t = 7_200)]
     token_life: u64,
-    /// Write down each event and how many connections got it
+    /// Write down each event and which connections got it
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
+    /// Write down each event as it is written to a connection, in the order of writing
+    #[arg(long, value_name = "FILE")]
+    sent: Option<PathBuf>,
     /// Do something wrong; may be given more than once
     #[arg(long = "fault", value_name = "NAME=VALUE")]
     faults: Vec<Fault>,
@@ -111,6 +114,7 @@ impl CentralArgs {
             count: self.count,
             token_life: Duration::from_secs(self.token_life),
             ledger: self.ledger,
+            sent: self.sent,
             faults: self.faults.into_iter().collect(),
         }
     }

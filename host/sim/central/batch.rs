@@ -1,12 +1,13 @@
-//! Many frames in one piece, made once for all connections, and the count of who got which. Key
+//! Many frames in one piece, made once for all connections, and the record of who got which. Key
 //! type: [`Batch`].
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+
+use super::faults::Ending;
 
 /// The kind of a frame that is no event: it passes every filter and is not in the ledger.
 pub(super) const EXTRA: u8 = u8::MAX;
@@ -27,17 +28,23 @@ pub(super) struct Batch {
     pub bytes: Bytes,
     /// Where they end.
     pub marks: Vec<Mark>,
-    /// For each frame, how many connections it was completely written to; empty where no ledger
-    /// asks.
-    sent: Box<[AtomicU32]>,
+    /// Which frame was completely written to which connection; `None` where nobody counts.
+    sent: Option<Mutex<Vec<Sent>>>,
+}
+
+/// A frame that was completely written to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sent {
+    /// Its place in the batch.
+    pub frame: u32,
+    /// The connection's number.
+    pub connection: u32,
 }
 
 impl Batch {
-    /// A batch; `counted` where a ledger asks who got what.
+    /// A batch; `counted` where somebody asks who got what.
     pub fn new(bytes: Vec<u8>, marks: Vec<Mark>, counted: bool) -> Self {
-        let counters = if counted { marks.len() } else { 0 };
-        let sent = (0..counters).map(|_| AtomicU32::new(0)).collect();
-        Batch { bytes: bytes.into(), marks, sent }
+        Batch { bytes: bytes.into(), marks, sent: counted.then(Mutex::default) }
     }
 
     /// Where a frame begins.
@@ -45,31 +52,43 @@ impl Batch {
         index.checked_sub(1).map_or(0, |before| self.marks[before].end as usize)
     }
 
-    /// Whether somebody counts.
-    pub fn is_counted(&self) -> bool {
-        !self.sent.is_empty()
+    /// A frame, header included.
+    pub fn frame(&self, index: usize) -> &[u8] {
+        &self.bytes[self.start(index)..self.marks[index].end as usize]
     }
 
-    /// Counts a frame as written to one more connection.
-    pub fn count(&self, index: usize) {
-        if let Some(counter) = self.sent.get(index) {
-            counter.fetch_add(1, Ordering::Relaxed);
+    /// Whether somebody counts.
+    pub fn is_counted(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Notes frames as written to a connection.
+    pub fn note(&self, connection: u32, frames: impl Iterator<Item = u32>) {
+        if let Some(sent) = &self.sent {
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            sent.extend(frames.map(|frame| Sent { frame, connection }));
         }
     }
 
-    /// How many connections a frame was written to.
-    pub fn sent(&self, index: usize) -> u32 {
-        self.sent.get(index).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    /// What was noted so far, by frame, then by connection.
+    pub fn sent(&self) -> Vec<Sent> {
+        let Some(sent) = &self.sent else { return Vec::new() };
+        let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sent.sort_unstable();
+        sent.dedup();
+        sent
     }
 }
 
 /// A batch on its way to one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Delivery {
     /// The batch.
     pub batch: Arc<Batch>,
-    /// Why the connection is to be closed once it has written the batch.
-    pub then_close: Option<&'static str>,
+    /// Which of its frames; `None` for all.
+    pub frames: Option<Arc<[u32]>>,
+    /// How the connection ends once it has written them.
+    pub then: Option<Ending>,
     /// Held until the connection can no longer send any of it.
     pub _pending: Option<Pending>,
 }

@@ -4,14 +4,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use super::SimError;
+use super::audience::Audience;
 use super::batch::{Batch, EXTRA, Mark, Pending};
 use super::envelope::Envelopes;
 use super::faults::Faults;
-use super::hub::{Hub, Subscriber, Wait};
+use super::hub::{Hub, Wait};
 use super::ledger::Entry;
 use super::options::{Options, Rate};
 use super::tokens::Tokens;
@@ -37,10 +38,14 @@ pub(super) struct Clock {
     rate: Rate,
     count: u64,
     faults: Faults,
+    /// How many events are made at least at a time.
+    window: u64,
+    /// Whether somebody asks who got what.
+    counted: bool,
     hub: Arc<Hub>,
     tokens: Arc<Tokens>,
     ledger: Option<SyncSender<Entry>>,
-    subscribers: Vec<Subscriber>,
+    audience: Audience,
     /// When its first client came.
     started: Option<Instant>,
     made: u64,
@@ -70,11 +75,13 @@ impl Clock {
             now: Moment::first(seed),
             rate: options.rate,
             count: options.count.unwrap_or(u64::MAX),
-            faults: options.faults,
+            faults: options.faults.clone(),
+            window: options.faults.reordered.map_or(1, std::num::NonZeroU64::get),
+            counted: options.ledger.is_some() || options.sent.is_some(),
             hub,
             tokens,
             ledger,
-            subscribers: Vec::new(),
+            audience: Audience::new(&options.faults),
             started: None,
             made: 0,
             extras: VecDeque::new(),
@@ -85,10 +92,11 @@ impl Clock {
 
     /// Runs until the simulator stops.
     pub fn run(mut self) {
-        let mut wait = Wait::ForArrival;
-        while self.hub.gather(&mut self.subscribers, wait) {
-            self.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
-            if self.started.is_none() && !self.subscribers.is_empty() {
+        let mut wait = Wait::ForNews;
+        while let Some(news) = self.hub.gather(wait) {
+            self.audience.take(news);
+            self.audience.tidy();
+            if self.started.is_none() && !self.audience.is_empty() {
                 tracing::info!(stream = self.stream.name, "the first client is here");
                 self.started = Some(Instant::now());
             }
@@ -107,20 +115,23 @@ impl Clock {
     fn due(&self) -> Due {
         let left = self.count - self.made;
         if left == 0 && self.extras.is_empty() {
-            return Due::Later(Wait::ForArrival);
+            return Due::Later(Wait::ForNews);
         }
         match (self.rate, self.started) {
-            (_, None) => Due::Later(Wait::ForArrival),
-            (Rate::Max, _) if self.subscribers.is_empty() => Due::Later(Wait::ForArrival),
+            (_, None) => Due::Later(Wait::ForNews),
+            (Rate::Max, _) if self.audience.is_empty() => Due::Later(Wait::ForNews),
             (Rate::Max, _) => Due::Events(left),
             (Rate::PerSecond(rate), Some(started)) => {
                 // Reckoned from the start each time: whatever comes late is made up for.
                 let now = started.elapsed();
                 let due = (now.as_secs_f64() * rate) as u64 + 1;
-                if due > self.made || !self.extras.is_empty() {
-                    return Due::Events(left.min(due.saturating_sub(self.made)));
+                let window = self.window.min(left).max(1);
+                let due = due.saturating_sub(self.made).min(left);
+                let due = due - due % window;
+                if due > 0 || !self.extras.is_empty() {
+                    return Due::Events(due);
                 }
-                let mut next = Duration::from_secs_f64(self.made as f64 / rate);
+                let mut next = Duration::from_secs_f64((self.made + window - 1) as f64 / rate);
                 if rate > SINGLE_RATE {
                     next = next.max(now + TICK);
                 }
@@ -139,22 +150,43 @@ impl Clock {
             }
             None => (None, None),
         };
-        self.subscribers.retain_mut(|subscriber| subscriber.deliver(&batch, pending.as_ref()));
+        self.audience.deliver(&batch, pending.as_ref());
         drop(pending);
-        if let (Some(ledger), Some(settled)) = (&self.ledger, settled) {
-            // When the ledger is gone the simulator is stopping because of it.
-            let _ = ledger.send(Entry { batch, settled });
+        if let Some(settled) = settled {
+            self.enter(Entry { batch, settled });
         }
         if self.made > before && self.at_multiple_of(self.faults.expire) {
             self.expire();
         }
     }
 
+    /// Hands a batch to the ledger. While that has no room the oldest batch is not settled, and it
+    /// may be this thread that has to find somebody for it.
+    fn enter(&mut self, mut entry: Entry) {
+        let Some(ledger) = self.ledger.clone() else { return };
+        loop {
+            entry = match ledger.try_send(entry) {
+                Err(TrySendError::Full(entry)) => entry,
+                // When the ledger is gone the simulator is stopping because of it.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+            };
+            match self.hub.gather(Wait::Until(Instant::now() + TICK)) {
+                Some(news) => self.audience.take(news),
+                None => {
+                    // Nothing will be sent any more, so nothing is kept for anybody.
+                    self.audience = Audience::new(&self.faults);
+                    let _ = ledger.send(entry);
+                    return;
+                }
+            }
+            self.audience.tidy();
+        }
+    }
+
     /// Makes a batch of at most so many events. It ends where a connection has to be closed, so
     /// that nothing is made that it would have got.
     fn make(&mut self, limit: u64) -> Batch {
-        let frames = self.subscribers.iter().filter_map(|subscriber| subscriber.left).min();
-        let frames = frames.unwrap_or(u64::MAX);
+        let frames = self.audience.frames_left().unwrap_or(u64::MAX);
         let expire = self.faults.expire.map_or(u64::MAX, |n| n.get() - self.made % n.get());
         let until = self.made + limit.min(expire);
         let mut bytes = Vec::with_capacity(BATCH_BYTES + 2 * 1_024);
@@ -170,7 +202,7 @@ impl Clock {
             };
             marks.push(Mark { end: bytes.len() as u32, kind });
         }
-        Batch::new(bytes, marks, self.ledger.is_some())
+        Batch::new(bytes, marks, self.counted)
     }
 
     fn push_event(&mut self, bytes: &mut Vec<u8>) -> u8 {
@@ -211,15 +243,9 @@ impl Clock {
     /// Kills all tokens. The stream's own connections are told in the order of events; those of
     /// other streams see it at once.
     fn expire(&mut self) {
-        let revocation = self.hub.revoke(&mut self.subscribers, &self.tokens, self.index);
-        let nothing = Arc::new(Batch::new(Vec::new(), Vec::new(), false));
-        self.subscribers.retain_mut(|subscriber| {
-            if subscriber.generation >= revocation.living {
-                return true;
-            }
-            subscriber.close(&nothing, "the access token has expired");
-            false
-        });
+        let (news, revocation) = self.hub.revoke(&self.tokens, self.index);
+        self.audience.take(news);
+        self.audience.expire(revocation.living);
     }
 }
 

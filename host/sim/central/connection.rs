@@ -1,18 +1,28 @@
 //! One open WebSocket: writes what its stream's clock hands it, answers pings, closes in good
 //! order. Key type: [`Connection`].
 
+mod parting;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
+use tokio_rustls::server::TlsStream;
 
 use super::batch::Delivery;
+use super::faults::{Ending, Trickle};
+use super::gate::Pass;
+use super::hub::{Filter, Hub, Share};
 use super::outgoing::Outgoing;
+use super::sent::SentLog;
+use super::style::Style;
 use super::tokens::Revocation;
-use super::websocket::{FromClient, Incoming, Opcode, Violation, push_close, push_control};
+use super::websocket::{FromClient, Incoming, Opcode, Violation, push_control};
 
 /// A connection that takes nothing for so long is dropped.
 const STALL: Duration = Duration::from_secs(60);
@@ -28,12 +38,26 @@ const MAX_CONTROL: usize = 16 * 1024;
 
 /// Everything a connection needs to know.
 pub(super) struct Terms {
-    /// Name of the stream, for the log.
+    /// Its number, from 1 on.
+    pub number: u32,
+    /// Name of the stream.
     pub stream: &'static str,
     /// The stream's place among those served.
     pub index: usize,
-    /// Which payloads it wants; `None` for all.
-    pub filter: Option<Arc<[bool]>>,
+    /// Which payloads it wants.
+    pub filter: Filter,
+    /// Whom it shares with.
+    pub share: Option<Share>,
+    /// Where what it cannot send goes, if it shares.
+    pub hub: Arc<Hub>,
+    /// Lets others in once it is dropped.
+    pub pass: Option<Pass>,
+    /// How frames are written, where that is not plainly.
+    pub style: Option<Style>,
+    /// Whether bytes are written a few at a time.
+    pub trickle: Option<Trickle>,
+    /// Where it is written down what was sent.
+    pub log: Option<Arc<SentLog>>,
     /// When its token is worn out.
     pub until: Instant,
     /// Generation of its token.
@@ -45,28 +69,37 @@ pub(super) struct Terms {
     pub stop: watch::Receiver<Option<Instant>>,
 }
 
+/// What a connection runs over.
+type Io = TlsStream<TcpStream>;
+
 /// An open connection.
-pub(super) struct Connection<S> {
+pub(super) struct Connection {
     terms: Terms,
-    reader: tokio::io::ReadHalf<S>,
-    writer: tokio::io::WriteHalf<S>,
+    reader: ReadHalf<Io>,
+    writer: WriteHalf<Io>,
     incoming: Incoming,
     queue: mpsc::Receiver<Delivery>,
-    /// The delivery being written, and the piece of it (or of `control`) that is.
-    current: Option<Outgoing>,
+    /// What is being written, and the piece of it (or of `control`) that is.
+    outgoing: VecDeque<Outgoing>,
     piece: Bytes,
     piece_marks: usize,
     flushing: bool,
     control: Vec<u8>,
     progress: Instant,
+    /// No event is sent before.
+    rest_until: Option<Instant>,
+    /// Nothing is written before.
+    hold_until: Option<Instant>,
+    /// What a truncated end begins and does not finish.
+    half: Bytes,
 }
 
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The simulator closes it.
-    Close(u16, &'static str),
-    /// The peer did.
+    /// The simulator ends it.
+    Ours(Ending),
+    /// The peer closed it.
     ByPeer(Option<u16>),
     /// It is broken, or takes nothing.
     Gone(String),
@@ -79,12 +112,13 @@ enum Step {
     Flushed(std::io::Result<()>),
     Delivered(Option<Delivery>),
     CloseNow(&'static str),
+    Rested,
     Stalled,
 }
 
-impl<S: AsyncRead + AsyncWrite> Connection<S> {
+impl Connection {
     /// A connection just upgraded; `early` is what the client sent along with its request.
-    pub fn new(io: S, early: &[u8], queue: mpsc::Receiver<Delivery>, terms: Terms) -> Self {
+    pub fn new(io: Io, early: &[u8], queue: mpsc::Receiver<Delivery>, terms: Terms) -> Self {
         let (reader, writer) = tokio::io::split(io);
         let mut incoming = Incoming::default();
         incoming.extend(early);
@@ -94,33 +128,29 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             writer,
             incoming,
             queue,
-            current: None,
+            outgoing: VecDeque::new(),
             piece: Bytes::new(),
             piece_marks: 0,
             flushing: false,
             control: Vec::new(),
             progress: Instant::now(),
+            rest_until: None,
+            hold_until: None,
+            half: Bytes::new(),
         }
     }
 
     /// Serves it until it ends.
     pub async fn run(mut self) {
-        tracing::debug!(stream = self.terms.stream, "open");
+        let (stream, connection) = (self.terms.stream, self.terms.number);
+        tracing::debug!(stream, connection, "open");
         let end = self.serve().await;
-        // What is left is nobody's any more: the ledger waits for it.
-        self.current = None;
-        self.queue.close();
-        while self.queue.try_recv().is_ok() {}
         match &end {
-            End::Gone(why) => tracing::info!(stream = self.terms.stream, why, "lost"),
-            End::Close(_, why) => tracing::debug!(stream = self.terms.stream, why, "closing"),
-            End::ByPeer(_) => tracing::debug!(stream = self.terms.stream, "closed by the peer"),
+            End::Gone(why) => tracing::info!(stream, connection, why, "lost"),
+            End::Ours(ending) => tracing::debug!(stream, connection, ?ending, "ending"),
+            End::ByPeer(_) => tracing::debug!(stream, connection, "closed by the peer"),
         }
-        let stopping = self.terms.stop.borrow().is_some();
-        let deadline = Instant::now() + if stopping { STOP_WAIT } else { CLOSE_WAIT };
-        if timeout_at(deadline, self.finish(end)).await.is_err() {
-            tracing::debug!(stream = self.terms.stream, "the peer did not close");
-        }
+        self.part(end).await;
     }
 
     async fn serve(&mut self) -> End {
@@ -135,25 +165,24 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 && !self.next_piece(closing.is_some())
                 && let Some(reason) = closing
             {
-                return End::Close(1000, reason);
+                return End::ours(reason);
             }
             match self.step(&mut buffer, closing.is_some()).await {
                 Step::Read(Ok(0)) => return End::Gone("the peer closed without a Close".into()),
                 Step::Read(Ok(length)) => self.incoming.extend(&buffer[..length]),
                 Step::Written(Ok(length)) => self.note_written(length),
                 Step::Flushed(Ok(())) => {
-                    if let Some(reason) = self.note_flushed() {
-                        return End::Close(1000, reason);
+                    if let Some(ending) = self.note_flushed() {
+                        return End::Ours(ending);
                     }
                 }
                 Step::Read(Err(error)) | Step::Written(Err(error)) | Step::Flushed(Err(error)) => {
                     return End::Gone(error.to_string());
                 }
-                Step::Delivered(Some(delivery)) => {
-                    self.current = Some(Outgoing::new(delivery, &self.terms.filter));
-                }
+                Step::Delivered(Some(delivery)) => self.take_up(delivery),
                 // The clock has let go of it: the simulator stops, and all is written.
-                Step::Delivered(None) => return End::Close(1000, "the simulator stops"),
+                Step::Delivered(None) => return End::ours("the simulator stops"),
+                Step::Rested => (self.rest_until, self.hold_until) = (None, None),
                 Step::CloseNow(reason) => {
                     closing = Some(reason);
                     self.progress = Instant::now();
@@ -166,14 +195,20 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     /// Waits for the next thing to happen.
     async fn step(&mut self, buffer: &mut [u8], closing: bool) -> Step {
         let busy = !self.piece.is_empty() || self.flushing;
-        let idle = !busy && self.current.is_none() && !closing;
+        let idle = !busy && self.outgoing.is_empty() && !closing;
+        let held = self.hold_until.is_some();
+        // Only one of the two is ever waited for: what is held back is a piece already.
+        let wake = if busy { self.hold_until } else { self.rest_until };
+        let at_a_time = self.terms.trickle.map_or(usize::MAX, |trickle| trickle.bytes);
+        let piece = &self.piece[..self.piece.len().min(at_a_time)];
         let patience = if closing { CLOSE_WAIT } else { STALL };
         tokio::select! {
             biased;
             reason = close_now(&mut self.terms), if !closing => Step::CloseNow(reason),
             read = self.reader.read(buffer) => Step::Read(read),
-            step = write(&mut self.writer, &self.piece), if busy => step,
+            step = write(&mut self.writer, piece), if busy && !held => step,
             delivery = self.queue.recv(), if idle => Step::Delivered(delivery),
+            () = sleep_until(wake.unwrap_or(self.progress)), if wake.is_some() => Step::Rested,
             () = sleep_until(self.progress + patience), if busy => Step::Stalled,
         }
     }
@@ -193,12 +228,28 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
+    fn take_up(&mut self, delivery: Delivery) {
+        match &mut self.terms.style {
+            None => {
+                let exact = delivery.batch.is_counted() || self.terms.share.is_some();
+                self.outgoing.push_back(Outgoing::new(delivery, &self.terms.filter, exact));
+            }
+            Some(style) => style.push(delivery, &self.terms.filter, &mut self.outgoing),
+        }
+    }
+
     /// Takes up the next piece to write; false when there is none.
     fn next_piece(&mut self, closing: bool) -> bool {
         if !self.control.is_empty() {
             self.piece = Bytes::from(std::mem::take(&mut self.control));
             self.piece_marks = 0;
-        } else if let Some(current) = self.current.as_mut().filter(|_| !closing) {
+        } else if let Some(current) = self.outgoing.front_mut().filter(|_| !closing) {
+            if let Some(pause) = current.pause.take() {
+                self.rest_until = Some(Instant::now() + pause);
+            }
+            if self.rest_until.is_some() {
+                return false;
+            }
             (self.piece, self.piece_marks) = current.next_piece();
             // A delivery of no bytes may still say to close.
             self.flushing = self.piece.is_empty();
@@ -213,59 +264,33 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.piece.advance(length);
         self.flushing = self.piece.is_empty();
         self.progress = Instant::now();
+        let pause = self.terms.trickle.map(|trickle| trickle.pause).filter(|p| !p.is_zero());
+        self.hold_until = pause.map(|pause| self.progress + pause);
     }
 
-    /// A piece is out; says why to close, if that was the last.
-    fn note_flushed(&mut self) -> Option<&'static str> {
+    /// A piece is out; says how to end, if that was the last.
+    fn note_flushed(&mut self) -> Option<Ending> {
         self.flushing = false;
-        let current = self.current.as_mut()?;
-        current.count(self.piece_marks);
-        self.piece_marks = 0;
-        if !current.is_done() {
+        let current = self.outgoing.front_mut()?;
+        let out = current.count(std::mem::take(&mut self.piece_marks));
+        let Terms { number, stream, log, .. } = &self.terms;
+        if !out.is_empty() {
+            let batch = &current.delivery.batch;
+            batch.note(*number, current.frames(out.clone()));
+            if let Some(log) = log {
+                log.note(*number, stream, batch, current.frames(out));
+            }
+        }
+        if !current.is_done() || current.pause.is_some() {
             return None;
         }
-        self.current.take().and_then(|current| current.delivery.then_close)
-    }
-
-    /// The simulator's part of a close, then the peer's.
-    async fn finish(&mut self, end: End) {
-        let (close, wait_for_close) = match end {
-            End::Close(code, reason) => (Some((code, reason)), true),
-            End::ByPeer(code) => (Some((code.unwrap_or(1000), "")), false),
-            End::Gone(_) => (None, false),
-        };
-        let Some((code, reason)) = close else { return };
-        // What was begun comes first; only the peer can make an end in the middle of it.
-        let mut frame = Vec::from(std::mem::take(&mut self.piece));
-        push_close(&mut frame, code, reason);
-        if self.writer.write_all(&frame).await.is_err() || self.writer.flush().await.is_err() {
-            return;
+        let ended = self.outgoing.pop_front()?;
+        let then = ended.delivery.then?;
+        let batch = &ended.delivery.batch;
+        if let Some(last) = batch.marks.len().checked_sub(1) {
+            self.half = parting::half(batch.frame(last));
         }
-        if wait_for_close {
-            self.wait_for_close().await;
-        }
-        // Says close_notify, then hears the peer out: closing with its bytes unread would reset the
-        // connection, and that could cost the peer what it has not read yet.
-        let mut buffer = [0; 4_096];
-        if self.writer.shutdown().await.is_ok() {
-            while self.reader.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
-        }
-    }
-
-    /// Reads until the peer's Close, or its end.
-    async fn wait_for_close(&mut self) {
-        let mut buffer = [0; 4_096];
-        loop {
-            match self.incoming.next() {
-                Ok(Some(FromClient::Close(_))) | Err(_) => return,
-                Ok(Some(_)) => continue,
-                Ok(None) => {}
-            }
-            match self.reader.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(length) => self.incoming.extend(&buffer[..length]),
-            }
-        }
+        Some(then)
     }
 }
 
@@ -304,8 +329,15 @@ async fn close_now(terms: &mut Terms) -> &'static str {
     }
 }
 
+impl End {
+    fn ours(reason: &'static str) -> Self {
+        End::Ours(Ending::Close { code: Some(1000), reason })
+    }
+}
+
 impl From<Violation> for End {
     fn from(violation: Violation) -> Self {
-        End::Close(violation as u16, "this frame is against the protocol")
+        let reason = "this frame is against the protocol";
+        End::Ours(Ending::Close { code: Some(violation as u16), reason })
     }
 }

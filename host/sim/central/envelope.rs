@@ -5,7 +5,7 @@
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::websocket::{Opcode, push_header};
+use super::websocket::{Opcode, payload_of, push_header};
 use crate::decode::catalog::Stream;
 use crate::decode::proto::cloudevents::v1::{
     CloudEvent, CloudEventAttributeValue, cloud_event_attribute_value::Value,
@@ -20,6 +20,9 @@ const ANY_VALUE: u8 = 2 << 3 | 2;
 
 /// Length of an id: a UUID.
 const ID_LENGTH: usize = 36;
+
+/// A field number that no payload uses.
+const UNKNOWN_FIELD: u64 = 15_000;
 
 /// What the envelopes of one stream are made from.
 #[derive(Debug)]
@@ -78,6 +81,31 @@ impl Envelopes {
         out.push(2 << 3);
         encode_varint(nanos, out);
         out.extend_from_slice(&self.tail);
+    }
+
+    /// An event of just so many bytes, as a binary frame: its payload is of the stream's first kind
+    /// and holds nothing but a field that no reader knows. Always the same one.
+    pub fn oversized(&self, bytes: usize) -> Vec<u8> {
+        let padding = |length: usize| {
+            let mut payload = Vec::with_capacity(length + 10);
+            encode_varint(UNKNOWN_FIELD << 3 | 2, &mut payload);
+            encode_varint(length as u64, &mut payload);
+            payload.resize(payload.len() + length, b'x');
+            payload
+        };
+        let frame = |length: usize| {
+            let mut out = Vec::with_capacity(length + 1_024);
+            // An id that no event has: there are not so many.
+            self.push(&mut out, 0, self.bits(u64::MAX), &Moment::first(0), &padding(length));
+            out
+        };
+        // Lengths take more bytes the larger they are, so the first guess may be a few bytes off.
+        let mut length = bytes.saturating_sub(payload_of(&frame(0)).len());
+        for _ in 0..4 {
+            let is = payload_of(&frame(length)).len();
+            length = (length + bytes).saturating_sub(is);
+        }
+        frame(length)
     }
 }
 
@@ -152,6 +180,16 @@ mod tests {
             assert!(Envelope::read(&out[4..]).is_some(), "in the usual form");
             let subject = event.attributes["subject"].value.clone();
             assert_eq!(subject, Some(Value::CeString(content::tenant(4))));
+        }
+    }
+
+    #[test]
+    fn an_oversized_event_has_just_its_size() {
+        let envelopes = Envelopes::new(&STREAMS[0], 4);
+        for bytes in [1_024, 16_500, 70_000, 3 << 20] {
+            let frame = envelopes.oversized(bytes);
+            assert_eq!(payload_of(&frame).len(), bytes);
+            assert!(Envelope::read(payload_of(&frame)).is_some());
         }
     }
 

@@ -1,20 +1,24 @@
 //! The HTTP side: the token endpoint, and which request becomes a stream. Key function: [`answer`].
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::faults::TokenFault;
+use super::gate::{Gate, Pass, Shut, Turns};
+use super::hub::{Filter, Share};
 use super::tokens::{Grant, Revocation, Tokens};
 use crate::decode::catalog::Stream;
 use crate::sim::content;
@@ -28,14 +32,30 @@ const MAX_BODY: usize = 16 * 1024;
 /// Header, and query parameter, by which a client says which types it wants.
 const EVENT_TYPES: &str = "event-types";
 
+/// The same for a GreenLake workspace: this, the workspace's id, and [`WORKSPACE_TOKEN_END`].
+const WORKSPACE_TOKEN_START: &str = "/authorization/v2/oauth2/";
+const WORKSPACE_TOKEN_END: &str = "/token";
+
+/// Header by which connections share a stream.
+const SUBSCRIBER_ID: &str = "subscriber-id";
+
+/// The longest id; longer ones are refused.
+const MAX_SUBSCRIBER_ID: usize = 256;
+
 /// A request that became a stream.
 pub(super) struct Opened {
     /// Gives the connection once the answer is out.
     pub upgrade: OnUpgrade,
+    /// Its number, from 1 on, in the order in which requests became streams.
+    pub number: u32,
     /// The stream's place among those served.
     pub index: usize,
-    /// Which payloads are wanted; `None` for all.
-    pub filter: Option<Arc<[bool]>>,
+    /// Which payloads are wanted.
+    pub filter: Filter,
+    /// Whom it shares with.
+    pub share: Option<Share>,
+    /// Lets it in.
+    pub pass: Pass,
     /// What the token allows.
     pub grant: Grant,
     /// Tells of tokens revoked since just before the token was looked at.
@@ -46,8 +66,14 @@ pub(super) struct Opened {
 pub(super) struct Site {
     /// The streams that are served.
     pub streams: Vec<&'static Stream>,
+    /// The ways into them.
+    pub gates: Vec<Gate>,
     /// The tokens.
     pub tokens: Arc<Tokens>,
+    /// What the token endpoint does wrong.
+    pub token_faults: Turns<TokenFault>,
+    /// How many streams were opened.
+    pub opened: AtomicU32,
 }
 
 /// Where a request that became a stream is left for whoever runs the connection.
@@ -56,22 +82,33 @@ pub(super) type Slot = Mutex<Option<Opened>>;
 /// An answer that says no.
 type Refusal = Box<Response<String>>;
 
+/// No answer at all: a fault ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("a fault leaves a request without an answer")]
+pub(super) struct NoAnswer;
+
 /// Answers one request.
 pub(super) async fn answer(
     site: &Site,
     request: Request<Incoming>,
     slot: &Slot,
-) -> Response<String> {
-    if request.uri().path() == TOKEN_PATH {
-        return token(&site.tokens, request).await;
+) -> Result<Response<String>, NoAnswer> {
+    if is_token_path(request.uri().path()) {
+        return faulty_token(site, request).await;
     }
-    match open(site, request) {
+    Ok(match open(site, request) {
         Ok((opened, response)) => {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
             response
         }
         Err(refusal) => *refusal,
-    }
+    })
+}
+
+fn is_token_path(path: &str) -> bool {
+    let workspace = path.strip_prefix(WORKSPACE_TOKEN_START);
+    let workspace = workspace.and_then(|rest| rest.strip_suffix(WORKSPACE_TOKEN_END));
+    path == TOKEN_PATH || workspace.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 fn open(
@@ -91,10 +128,40 @@ fn open(
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
         Box::new(response)
     })?;
-    let wanted = wanted(&request);
-    let filter = wanted.map(|wanted| filter(site.streams[index], &wanted));
+    let filter = wanted(&request).map(|wanted| filter(site.streams[index], &wanted));
+    let share = share(request.headers(), &filter)?;
+    let pass = site.gates[index].enter().map_err(|shut| Box::new(shut_out(shut)))?;
+    let number = site.opened.fetch_add(1, Ordering::AcqRel) + 1;
     let upgrade = hyper::upgrade::on(&mut request);
-    Ok((Opened { upgrade, index, filter, grant, revoked }, accept))
+    Ok((Opened { upgrade, number, index, filter, share, pass, grant, revoked }, accept))
+}
+
+/// Whom a connection shares with: those of the same id that want the same types.
+fn share(headers: &HeaderMap, filter: &Filter) -> Result<Option<Share>, Refusal> {
+    let Some(id) = headers.get(SUBSCRIBER_ID) else { return Ok(None) };
+    let id = id.to_str().ok().filter(|id| !id.is_empty() && id.len() <= MAX_SUBSCRIBER_ID);
+    let refused = || Box::new(text(StatusCode::BAD_REQUEST, "Subscriber-Id is not valid.\n"));
+    Ok(Some(Share { id: id.ok_or_else(refused)?.into(), filter: filter.clone() }))
+}
+
+/// The answer that a fault wants: from 500 on a page, as from a proxy, below JSON, as from a service.
+fn shut_out(shut: Shut) -> Response<String> {
+    let (status, what) = match shut {
+        Shut::Fault(status) => (status, "The simulator was told to refuse this."),
+        Shut::Second(status) => (status, "Another connection of this stream is open."),
+    };
+    // Faults have no other statuses than those that exist.
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+    let reason = status.canonical_reason().unwrap_or("Refused");
+    let mut response = if status.is_server_error() {
+        page(status, &format!("{} {reason}", status.as_u16()), what)
+    } else {
+        json(status, &serde_json::json!({ "error": reason, "message": what }))
+    };
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// The answer to a WebSocket handshake, if the request is one.
@@ -160,7 +227,26 @@ fn filter(stream: &Stream, wanted: &[String]) -> Arc<[bool]> {
     kinds.map(|kind| wanted.contains(&content::event_type(stream, kind))).collect()
 }
 
-async fn token(tokens: &Tokens, request: Request<Incoming>) -> Response<String> {
+/// The token endpoint, with what it does wrong.
+async fn faulty_token(
+    site: &Site,
+    request: Request<Incoming>,
+) -> Result<Response<String>, NoAnswer> {
+    Ok(match site.token_faults.next() {
+        None => token(&site.tokens, request, true).await,
+        Some(TokenFault::NoExpiry) => token(&site.tokens, request, false).await,
+        Some(TokenFault::Closed) => return Err(NoAnswer),
+        Some(TokenFault::Down) => shut_out(Shut::Fault(503)),
+        Some(TokenFault::Html) => page(StatusCode::OK, "Sign in", "Please sign in to go on."),
+        Some(TokenFault::Unauthorized) => oauth_error(StatusCode::UNAUTHORIZED, "invalid_client"),
+        Some(TokenFault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            token(&site.tokens, request, true).await
+        }
+    })
+}
+
+async fn token(tokens: &Tokens, request: Request<Incoming>, expiry: bool) -> Response<String> {
     if request.method() != Method::POST {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Tokens are asked for by POST.\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
@@ -182,11 +268,13 @@ async fn token(tokens: &Tokens, request: Request<Incoming>) -> Response<String> 
         Some(_) => return oauth_error(StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         None => return oauth_error(StatusCode::BAD_REQUEST, "invalid_request"),
     }
-    let answer = serde_json::json!({
+    let mut answer = serde_json::json!({
         "access_token": tokens.issue(),
         "token_type": "Bearer",
-        "expires_in": tokens.life(),
     });
+    if expiry {
+        answer["expires_in"] = tokens.life().into();
+    }
     json(StatusCode::OK, &answer)
 }
 
@@ -195,18 +283,25 @@ fn oauth_error(status: StatusCode, error: &str) -> Response<String> {
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<String> {
-    let mut response = Response::new(value.to_string());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    with_body(status, "application/json", value.to_string())
 }
 
 fn text(status: StatusCode, text: &str) -> Response<String> {
-    let mut response = Response::new(text.to_owned());
+    with_body(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn page(status: StatusCode, title: &str, text: &str) -> Response<String> {
+    let page = format!(
+        "<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n\
+         <body><h1>{title}</h1><p>{text}</p></body></html>\n"
+    );
+    with_body(status, "text/html; charset=utf-8", page)
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -280,6 +375,16 @@ mod tests {
         assert_eq!(value("grant_type"), "client_credentials");
         assert_eq!(value("x"), "");
         assert_eq!(value("odd"), "%zz%4");
+    }
+
+    #[test]
+    fn tokens_are_asked_for_at_two_kinds_of_places() {
+        assert!(is_token_path("/as/token.oauth2"));
+        assert!(is_token_path("/authorization/v2/oauth2/any-workspace/token"));
+        for other in ["/authorization/v2/oauth2//token", "/authorization/v2/oauth2/a/b/token", "/"]
+        {
+            assert!(!is_token_path(other), "{other}");
+        }
     }
 
     #[test]

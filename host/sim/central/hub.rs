@@ -1,26 +1,50 @@
 //! Where the connections of one stream meet its clock: they arrive here and are taken over by the
-//! clock's thread. Key type: [`Hub`].
+//! clock's thread, and what they could not send comes back here. Key type: [`Hub`].
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::batch::{Batch, Delivery, EXTRA, Pending};
+use super::faults::Ending;
 use super::tokens::{Grant, Revocation, Tokens};
-use std::sync::Arc;
+
+/// Which of a stream's payloads a connection wants; `None` for all.
+pub(super) type Filter = Option<Arc<[bool]>>;
+
+/// Connections with the same `Subscriber-Id` that want the same types share what there is: each
+/// event goes to one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The id.
+    pub id: Arc<str>,
+    /// What they want.
+    pub filter: Filter,
+}
 
 /// A connection as its stream's clock sees it.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     /// Its queue.
     pub queue: mpsc::Sender<Delivery>,
-    /// Which payloads it wants; `None` for all.
-    pub filter: Option<Arc<[bool]>>,
+    /// Which payloads it wants.
+    pub filter: Filter,
+    /// Whom it shares with.
+    pub share: Option<Share>,
     /// Generation of the token it was opened with.
     pub generation: u64,
-    /// How many frames it may still get before it is closed.
-    pub left: Option<u64>,
+    /// How many frames it may still get before it ends, and how it does.
+    pub left: Option<(u64, Ending)>,
+}
+
+/// What came since the clock last asked.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Connections.
+    pub arrivals: Vec<Subscriber>,
+    /// What connections that share could not send, each list in order.
+    pub returned: Vec<(Share, Vec<Delivery>)>,
 }
 
 /// The meeting place of one stream.
@@ -32,7 +56,7 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    arrivals: Vec<Subscriber>,
+    news: News,
     stopping: bool,
 }
 
@@ -47,37 +71,45 @@ impl Hub {
         &self,
         subscriber: Subscriber,
         grant: &Grant,
-        told: &tokio::sync::watch::Receiver<Revocation>,
+        told: &watch::Receiver<Revocation>,
     ) -> Result<(), TooLate> {
         let mut state = self.state();
         if state.stopping || grant.generation < told.borrow().living {
             return Err(TooLate);
         }
-        state.arrivals.push(subscriber);
+        state.news.arrivals.push(subscriber);
         self.changed.notify_all();
         Ok(())
     }
 
-    /// Takes over who arrived; waits for someone, up to a time where one is given. False when the
-    /// simulator stops.
-    pub fn gather(&self, all: &mut Vec<Subscriber>, wait: Wait) -> bool {
+    /// Gives back what a connection could not send, for another that shares with it.
+    pub fn give_back(&self, share: Share, deliveries: Vec<Delivery>) {
+        let mut state = self.state();
+        if !state.stopping && !deliveries.is_empty() {
+            state.news.returned.push((share, deliveries));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes the news; waits for some, up to a time where one is given. `None` when the simulator
+    /// stops.
+    pub fn gather(&self, wait: Wait) -> Option<News> {
         let mut state = self.state();
         loop {
             if state.stopping {
-                return false;
+                return None;
             }
-            let arrived = !state.arrivals.is_empty();
-            all.append(&mut state.arrivals);
+            let is_news = !state.news.arrivals.is_empty() || !state.news.returned.is_empty();
+            if is_news {
+                return Some(std::mem::take(&mut state.news));
+            }
             state = match wait {
-                Wait::No => return true,
-                Wait::ForArrival if arrived => return true,
-                Wait::ForArrival => {
-                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-                }
+                Wait::No => return Some(News::default()),
+                Wait::ForNews => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Wait::Until(time) => {
                     let left = time.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return true;
+                        return Some(News::default());
                     }
                     let waited = self.changed.wait_timeout(state, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -87,17 +119,17 @@ impl Hub {
     }
 
     /// Makes all tokens invalid and takes over who arrived before that.
-    pub fn revoke(&self, all: &mut Vec<Subscriber>, tokens: &Tokens, by: usize) -> Revocation {
+    pub fn revoke(&self, tokens: &Tokens, by: usize) -> (News, Revocation) {
         let mut state = self.state();
-        all.append(&mut state.arrivals);
-        tokens.revoke_all(by)
+        let revocation = tokens.revoke_all(by);
+        (std::mem::take(&mut state.news), revocation)
     }
 
     /// Stops the clock, and lets nobody in any more.
     pub fn stop(&self) {
         let mut state = self.state();
         state.stopping = true;
-        state.arrivals.clear();
+        state.news = News::default();
         self.changed.notify_all();
     }
 
@@ -112,39 +144,53 @@ impl Hub {
 pub(super) enum Wait {
     /// Nothing.
     No,
-    /// Someone to arrive.
-    ForArrival,
+    /// Someone to arrive, or something to come back.
+    ForNews,
     /// A time.
     Until(Instant),
 }
 
+/// What became of a delivery.
+#[derive(Debug)]
+pub(super) enum Handed {
+    /// It is in the queue, and more may follow.
+    Over,
+    /// It is in the queue as the last one.
+    Last,
+    /// The connection is gone.
+    Back(Delivery),
+}
+
 impl Subscriber {
-    /// Hands it a batch, waiting while its queue is full; false when it is gone, or has had its
-    /// frames.
-    pub fn deliver(&mut self, batch: &Arc<Batch>, pending: Option<&Pending>) -> bool {
-        let mut then_close = None;
-        if let Some(left) = &mut self.left {
+    /// Hands it a batch, waiting while its queue is full.
+    pub fn deliver(&mut self, batch: &Arc<Batch>, pending: Option<&Pending>) -> Handed {
+        let mut then = None;
+        if let Some((left, ending)) = &mut self.left {
             let frames = batch.marks.iter().filter(|mark| passes(&self.filter, mark.kind)).count();
             *left = left.saturating_sub(frames as u64);
-            then_close = (*left == 0).then_some("the simulator drops connections");
+            then = (*left == 0).then_some(*ending);
         }
-        let last = then_close.is_some();
-        let delivery =
-            Delivery { batch: Arc::clone(batch), then_close, _pending: pending.cloned() };
-        self.queue.blocking_send(delivery).is_ok() && !last
+        self.hand(Delivery {
+            batch: Arc::clone(batch),
+            frames: None,
+            then,
+            _pending: pending.cloned(),
+        })
     }
 
-    /// Has it closed after what it has been handed so far.
-    pub fn close(&self, nothing: &Arc<Batch>, reason: &'static str) {
-        let batch = Arc::clone(nothing);
-        let delivery = Delivery { batch, then_close: Some(reason), _pending: None };
-        // A queue that nobody reads belongs to a connection that is closed already.
-        let _ = self.queue.blocking_send(delivery);
+    /// Hands it something that does not count towards its end.
+    pub fn hand(&self, delivery: Delivery) -> Handed {
+        let is_last = delivery.then.is_some();
+        match self.queue.blocking_send(delivery) {
+            Ok(()) if is_last => Handed::Last,
+            Ok(()) => Handed::Over,
+            Err(error) => Handed::Back(error.0),
+        }
     }
 }
 
 /// Whether a filter lets a kind through.
-pub(super) fn passes(filter: &Option<Arc<[bool]>>, kind: u8) -> bool {
+pub(super) fn passes(filter: &Filter, kind: u8) -> bool {
     let Some(filter) = filter else { return true };
     kind == EXTRA || filter.get(usize::from(kind)).copied().unwrap_or(false)
 }

@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::SimError;
-use super::batch::{Batch, EXTRA, Settled};
+use super::batch::{Batch, EXTRA, Sent, Settled};
+use super::websocket::payload_of;
 use crate::decode::catalog::Stream;
 use crate::decode::{Data, Envelope, Registry};
 use crate::text::push_json_string;
@@ -79,13 +80,16 @@ fn push_lines(
     batch: &Batch,
     lines: &mut String,
 ) -> Result<(), SimError> {
+    let sent = batch.sent();
+    let mut sent = &sent[..];
     for (index, mark) in batch.marks.iter().enumerate() {
+        let (connections, others) = sent.split_at(of_frame(sent, index));
+        sent = others;
         if mark.kind == EXTRA {
             continue;
         }
         let failed = |detail: String| SimError::Entry { stream: stream.name, detail };
-        let frame = &batch.bytes[batch.start(index)..mark.end as usize];
-        let envelope = Envelope::read(payload_of(frame));
+        let envelope = Envelope::read(payload_of(batch.frame(index)));
         let envelope = envelope.ok_or_else(|| failed("no envelope".into()))?;
         let Data::Message { type_url, value } = envelope.data else {
             return Err(failed("no payload".into()));
@@ -98,19 +102,24 @@ fn push_lines(
         push_json_string(lines, envelope.id);
         lines.push_str(",\"type\":");
         push_json_string(lines, envelope.ty);
-        lines.push_str(&format!(",\"sent\":{},\"data\":", batch.sent(index)));
+        push_connections(lines, connections);
+        lines.push_str(",\"data\":");
         registry.write_json(message, value, lines).map_err(|error| failed(error.to_string()))?;
         lines.push_str("}\n");
     }
     Ok(())
 }
 
-/// The payload of a frame that the simulator made: unmasked and complete.
-fn payload_of(frame: &[u8]) -> &[u8] {
-    let header = match frame.get(1) {
-        Some(126) => 4,
-        Some(127) => 10,
-        _ => 2,
-    };
-    frame.get(header..).unwrap_or_default()
+/// How many of these are of one frame; they are in order, and all before it are gone.
+fn of_frame(sent: &[Sent], frame: usize) -> usize {
+    sent.iter().take_while(|sent| sent.frame as usize == frame).count()
+}
+
+fn push_connections(lines: &mut String, connections: &[Sent]) {
+    lines.push_str(&format!(",\"sent\":{},\"connections\":[", connections.len()));
+    for (index, Sent { connection, .. }) in connections.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        lines.push_str(&format!("{comma}{connection}"));
+    }
+    lines.push(']');
 }

@@ -6,18 +6,23 @@
 //! frames; one task for each connection writes whole batches. Between them lie bounded queues, so
 //! that the slowest connection holds the clock back.
 
+mod audience;
 mod batch;
 mod clock;
 mod connection;
 mod envelope;
+mod fault_values;
 mod faults;
 mod frames;
+mod gate;
 mod http;
 mod hub;
 mod ledger;
 mod options;
 mod outgoing;
+mod sent;
 mod server;
+mod style;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -25,7 +30,10 @@ mod tokens;
 mod websocket;
 mod works;
 
-pub use faults::{FAULTS, Fault, FaultSpec, Faults};
+pub use faults::{
+    BadCertificate, EndAfter, Ending, FAULTS, Fault, FaultSpec, Faults, Oversized, Stall,
+    TokenFault, Trickle, Turn,
+};
 pub use frames::frames;
 pub use options::{Options, Rate};
 pub use server::{Handle, Ready, Server};

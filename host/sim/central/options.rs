@@ -28,6 +28,8 @@ pub struct Options {
     pub token_life: Duration,
     /// Where to write down what was sent.
     pub ledger: Option<PathBuf>,
+    /// Where to write down each event as it is written to a connection.
+    pub sent: Option<PathBuf>,
     /// What to do wrong.
     pub faults: Faults,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             count: None,
             token_life: Duration::from_secs(7_200),
             ledger: None,
+            sent: None,
             faults: Faults::default(),
         }
     }

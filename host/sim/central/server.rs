@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
@@ -18,12 +20,18 @@ use tokio_rustls::server::TlsStream;
 
 use super::SimError;
 use super::connection::{Connection, Terms};
+use super::envelope::Envelopes;
+use super::faults::Faults;
+use super::gate::{Gate, Turns};
 use super::http::{self, Opened, Site, Slot, TOKEN_PATH};
 use super::hub::{Hub, Subscriber};
 use super::options::Options;
+use super::sent::SentLog;
+use super::style::Style;
 use super::tls::Tls;
 use super::tokens::Tokens;
 use super::works::{Ended, Works};
+use crate::sim::content::Rng;
 
 /// How long a client may take for the TLS handshake, and then for a request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -110,11 +118,20 @@ impl Server {
         let (stop_at, _) = watch::channel(None);
         let house = House {
             acceptor: tls.acceptor,
-            site: Site { streams: options.streams.clone(), tokens },
+            site: Site {
+                gates: options.streams.iter().map(|_| Gate::new(&options.faults)).collect(),
+                streams: options.streams.clone(),
+                tokens,
+                token_faults: Turns::new(&options.faults.token),
+                opened: AtomicU32::new(0),
+            },
+            oversized: oversized(&options),
             hubs: works.hubs.clone(),
+            log: works.log.clone(),
             stop_at,
             queue: options.rate.queue(),
-            drop: options.faults.drop.map(std::num::NonZeroU64::get),
+            seed: options.seed,
+            faults: options.faults,
         };
         let task = tokio::spawn(serve(listener, Arc::new(house), works, ended, stopping));
         Ok(Handle { ready, stop, task })
@@ -142,7 +159,19 @@ struct House {
     hubs: Vec<Arc<Hub>>,
     stop_at: watch::Sender<Option<Instant>>,
     queue: usize,
-    drop: Option<u64>,
+    log: Option<Arc<SentLog>>,
+    seed: u64,
+    faults: Faults,
+    /// The oversized frame of each stream, where there is to be one.
+    oversized: Vec<Option<Bytes>>,
+}
+
+fn oversized(options: &Options) -> Vec<Option<Bytes>> {
+    let frame = |stream| {
+        let oversized = options.faults.oversized?;
+        Some(Envelopes::new(stream, options.seed).oversized(oversized.bytes).into())
+    };
+    options.streams.iter().map(|stream| frame(stream)).collect()
 }
 
 async fn serve(
@@ -227,9 +256,8 @@ impl House {
             Err(_) => return tracing::debug!("no TLS in time"),
         };
         let slot = Slot::default();
-        let service = service_fn(|request| async {
-            Ok::<_, std::convert::Infallible>(http::answer(&self.site, request, &slot).await)
-        });
+        let service =
+            service_fn(|request| async { http::answer(&self.site, request, &slot).await });
         let http = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HANDSHAKE)
@@ -257,22 +285,31 @@ impl House {
             return tracing::error!("the upgraded connection is not the one accepted");
         };
         let (sender, queue) = mpsc::channel(self.queue);
+        let hub = &self.hubs[opened.index];
         let subscriber = Subscriber {
             queue: sender,
             filter: opened.filter.clone(),
+            share: opened.share.clone(),
             generation: opened.grant.generation,
-            left: self.drop,
+            left: opened.pass.end.map(|end| (end.frames.get(), end.ending)),
         };
         // Whoever comes too late has a queue that is closed, and so is closed in good order.
-        if let Err(error) =
-            self.hubs[opened.index].arrive(subscriber, &opened.grant, &opened.revoked)
-        {
+        if let Err(error) = hub.arrive(subscriber, &opened.grant, &opened.revoked) {
             tracing::debug!(?error, "not let in");
         }
+        let rng = Rng::new(self.seed, &format!("connection {}", opened.number));
+        let oversized = self.oversized[opened.index].clone();
         let terms = Terms {
+            number: opened.number,
             stream: self.site.streams[opened.index].name,
             index: opened.index,
             filter: opened.filter,
+            share: opened.share,
+            hub: Arc::clone(hub),
+            pass: Some(opened.pass),
+            style: Style::new(&self.faults, oversized, rng),
+            trickle: self.faults.trickle,
+            log: self.log.clone(),
             until: opened.grant.until,
             generation: opened.grant.generation,
             revoked: opened.revoked,

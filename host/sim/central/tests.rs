@@ -1,6 +1,5 @@
 //! The simulator as its clients see it, over real sockets.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +147,10 @@ fn ids(ledger: &[serde_json::Value]) -> Vec<&str> {
     ledger.iter().map(|line| line["id"].as_str().unwrap()).collect()
 }
 
+fn faults(texts: &[&str]) -> Faults {
+    texts.iter().map(|text| text.parse::<Fault>().unwrap()).collect()
+}
+
 fn only(stream: &str) -> Vec<&'static Stream> {
     vec![Stream::named(stream).unwrap()]
 }
@@ -176,7 +179,7 @@ async fn every_stream_sends_what_its_ledger_says() {
 async fn drop_closes_after_so_many_frames_and_costs_no_event() {
     let sim = Sim::start(|options| {
         options.count = Some(20);
-        options.faults.drop = NonZeroU64::new(7);
+        options.faults = faults(&["drop=7"]);
     })
     .await;
     let mut got = Vec::new();
@@ -194,7 +197,7 @@ async fn drop_closes_after_so_many_frames_and_costs_no_event() {
 
 #[tokio::test]
 async fn expire_kills_the_tokens_and_closes_their_sockets() {
-    let sim = Sim::start(|options| options.faults.expire = NonZeroU64::new(50)).await;
+    let sim = Sim::start(|options| options.faults = faults(&["expire=50"])).await;
     let token = sim.token().await;
     // Another stream's socket is closed as well, wherever it is.
     let mut other = sim.try_open("network-services/v1alpha1/location", &token, None).await.unwrap();
@@ -218,7 +221,7 @@ async fn expire_kills_the_tokens_and_closes_their_sockets() {
 async fn expiry_reaches_the_sockets_of_other_streams() {
     let sim = Sim::start(|options| {
         options.rate = Rate::PerSecond(20.0);
-        options.faults.expire = NonZeroU64::new(20);
+        options.faults = faults(&["expire=20"]);
     })
     .await;
     let mut first = sim.open(AUDIT).await;
@@ -245,9 +248,7 @@ async fn a_worn_out_token_closes_its_socket() {
 async fn extra_frames_are_outside_count_and_ledger() {
     let sim = Sim::start(|options| {
         options.count = Some(100);
-        options.faults.garbage = NonZeroU64::new(10);
-        options.faults.text = NonZeroU64::new(25);
-        options.faults.drop = NonZeroU64::new(114);
+        options.faults = faults(&["garbage=10", "text=25", "drop=114"]);
     })
     .await;
     let got = read(&mut sim.open(AUDIT).await, usize::MAX).await;
@@ -365,7 +366,7 @@ async fn the_same_seed_gives_the_same_events_whatever_is_asked_of_it() {
             if !quick {
                 options.rate = Rate::PerSecond(1_000.0);
                 options.streams = only("ap-events");
-                options.faults.garbage = NonZeroU64::new(3);
+                options.faults = faults(&["garbage=3"]);
             }
         })
         .await;

@@ -15,15 +15,26 @@ const MAX_CONTROL: usize = 125;
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
+    Continuation = 0,
     Text = 1,
     Binary = 2,
     Close = 8,
+    Ping = 9,
     Pong = 10,
 }
 
 /// Appends the header of a final, unmasked frame.
 pub(super) fn push_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
-    let first = 0x80 | opcode as u8;
+    push_any_header(out, 0x80 | opcode as u8, length);
+}
+
+/// Appends an unmasked frame that is part of a message.
+pub(super) fn push_fragment(out: &mut Vec<u8>, opcode: Opcode, is_last: bool, payload: &[u8]) {
+    push_any_header(out, u8::from(is_last) << 7 | opcode as u8, payload.len());
+    out.extend_from_slice(payload);
+}
+
+fn push_any_header(out: &mut Vec<u8>, first: u8, length: usize) {
     match length {
         0..=125 => out.extend_from_slice(&[first, length as u8]),
         126..=0xffff => {
@@ -44,10 +55,20 @@ pub(super) fn push_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a Close with code and reason.
-pub(super) fn push_close(out: &mut Vec<u8>, code: u16, reason: &str) {
-    let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
-    push_control(out, Opcode::Close, &payload);
+/// Appends a Close with code and reason, or with neither.
+pub(super) fn push_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
+    let payload = code.map(|code| [&code.to_be_bytes()[..], reason.as_bytes()].concat());
+    push_control(out, Opcode::Close, &payload.unwrap_or_default());
+}
+
+/// The payload of a frame that the simulator made: unmasked and complete.
+pub(super) fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
 }
 
 /// What a client sent.

@@ -8,16 +8,20 @@ use std::thread::JoinHandle as Thread;
 use tokio::sync::mpsc;
 
 use super::SimError;
+use super::audience::MAX_BACKLOG;
 use super::clock::Clock;
 use super::hub::Hub;
 use super::ledger::{self, LedgerFile};
 use super::options::Options;
+use super::sent::SentLog;
 use super::tokens::Tokens;
 
 /// The threads: a clock for each stream, and a ledger where one is asked for.
 pub(super) struct Works {
     /// Where connections meet the clocks, one for each stream.
     pub hubs: Vec<Arc<Hub>>,
+    /// Where connections write down what they sent.
+    pub log: Option<Arc<SentLog>>,
     threads: Vec<Thread<()>>,
 }
 
@@ -43,10 +47,15 @@ impl Works {
     /// Starts them all.
     pub fn start(options: &Options, tokens: &Arc<Tokens>) -> Result<(Self, Ended), SimError> {
         let (tell, ended) = mpsc::channel(2 * options.streams.len() + 1);
-        let mut works = Works { hubs: Vec::new(), threads: Vec::new() };
+        let log = options.sent.as_deref().map(|path| SentLog::create(path, tell.clone()));
+        let log = log.transpose()?.map(Arc::new);
+        let mut works = Works { hubs: Vec::new(), log, threads: Vec::new() };
         let file = options.ledger.as_deref().map(LedgerFile::create).transpose()?.map(Arc::new);
         // Twice what waits for a connection: else a slow ledger would slow down everyone.
-        let depth = 2 * options.rate.queue();
+        // Besides there is room for what faults keep unsettled.
+        let kept = options.faults.duplicates.map_or(0, |events| events.get() as usize)
+            + options.faults.redeliver.map_or(0, |_| MAX_BACKLOG);
+        let depth = 2 * options.rate.queue() + kept;
         for (index, stream) in options.streams.iter().copied().enumerate() {
             let hub = Arc::new(Hub::default());
             works.hubs.push(Arc::clone(&hub));
