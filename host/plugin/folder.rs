@@ -201,6 +201,9 @@ impl Keeper {
         let open = Arc::clone(&self.open);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if let Ok(event) = event {
+                if !is_change(&event.kind) {
+                    return;
+                }
                 note_open(&open, &event);
             }
             // Full means that a wake-up is under way.
@@ -333,6 +336,15 @@ impl Keeper {
     }
 }
 
+/// Whether an event may mean that a file is another than before. Looking at the directory is an
+/// event too, and must not be a reason to look again.
+fn is_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(kind) => *kind == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
 /// Notes from a file system event whether a file is being written.
 fn note_open(open: &Open, event: &notify::Event) {
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -357,5 +369,21 @@ fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), 10) {
         tracing::debug!(%error, "the priority of the loading thread stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_is_no_change() {
+        let read = [AccessKind::Read, AccessKind::Open(AccessMode::Any), AccessKind::Any];
+        for kind in read.into_iter().chain([AccessKind::Close(AccessMode::Read)]) {
+            assert!(!is_change(&EventKind::Access(kind)), "{kind:?}");
+        }
+        assert!(is_change(&EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(is_change(&EventKind::Create(notify::event::CreateKind::File)));
+        assert!(is_change(&EventKind::Remove(notify::event::RemoveKind::File)));
     }
 }
