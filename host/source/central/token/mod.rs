@@ -5,7 +5,7 @@ mod answer;
 mod endpoint;
 mod file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,8 +148,8 @@ impl Tokens {
         let mut current = self.current.lock().await;
         match &self.from {
             From::Given(secret) => Ok(current.given(secret)),
-            From::File(path) => current.from_file(&self.source, path).await,
-            From::Endpoint(endpoint) => current.from_endpoint(&self.source, endpoint, called).await,
+            From::File(path) => current.of_file(&self.source, path).await,
+            From::Endpoint(endpoint) => current.of_endpoint(&self.source, endpoint, called).await,
         }
     }
 
@@ -202,8 +202,8 @@ impl Current {
         self.token.get_or_insert_with(|| Token::new(granted(), Instant::now())).clone()
     }
 
-    async fn from_file(&mut self, source: &str, path: &PathBuf) -> Result<Token, TokenError> {
-        let granted = file::read(path.clone()).await?;
+    async fn of_file(&mut self, source: &str, path: &Path) -> Result<Token, TokenError> {
+        let granted = file::read(path.to_owned()).await?;
         let now = Instant::now();
         let is_same = self
             .token
@@ -225,7 +225,7 @@ impl Current {
         }
     }
 
-    async fn from_endpoint(
+    async fn of_endpoint(
         &mut self,
         source: &str,
         endpoint: &Endpoint,
