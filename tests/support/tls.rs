@@ -1,7 +1,7 @@
 //! Servers of a test's own: certificates good and bad, HTTPS that answers as a test says, a proxy.
 //! Key types: [`Authority`], [`TlsServer`], [`Proxy`].
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -31,8 +31,6 @@ pub enum Good {
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// Its certificate, PEM.
-    pub pem: String,
 }
 
 fn params(names: &[&str], good: Good) -> CertificateParams {
@@ -75,7 +73,6 @@ impl Identity {
         Identity {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
-            pem: certificate.pem(),
         }
     }
 }

@@ -65,17 +65,17 @@ impl Stream {
         let token = token.map_err(|error| format!("{error} (hint: {})", error.hint))?;
         match self.target.connect(&token.secret).await {
             Ok(socket) => {
-                self.tokens.accept(&token).await;
+                self.tokens.accept(&token);
                 Ok(Connection::new(socket))
             }
-            Err(error) => Err(self.not_connected(&token, &error).await),
+            Err(error) => Err(self.not_connected(&token, &error)),
         }
     }
 
-    async fn not_connected(&self, token: &Token, error: &ConnectError) -> String {
+    fn not_connected(&self, token: &Token, error: &ConnectError) -> String {
         let mut hint = String::new();
         if let ConnectError::Refused { status: 401, .. } = error {
-            hint = self.tokens.refuse(token).await.hint;
+            hint = self.tokens.refuse(token).hint;
         }
         let hint = if hint.is_empty() { hint } else { format!(" (hint: {hint})") };
         format!("not connected: {error}{hint}")
