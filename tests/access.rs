@@ -385,3 +385,18 @@ fn tenants_have_tokens_of_their_own() {
     let tally = host.stop();
     assert_eq!((tally.received, tally.delivered), (40, 40));
 }
+
+#[test]
+fn a_variable_that_names_no_proxy_is_told_without_what_it_holds() {
+    let sim = small_sim();
+    let dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
+    let mut host = dir.run_with(&[("all_proxy", "socks5://alice:hidden-pass@proxy.example")]);
+    assert_eq!(host.running.wait().code(), Some(2));
+    let log = without(&host, &["hidden-pass"]);
+    let expected = "the environment: all_proxy: socks5 proxies are not supported\nhint: ";
+    assert!(log.contains(expected), "{log}");
+    // Who does not use it is not troubled.
+    let mut dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
+    dir.replace("streams = ", "proxy = \"none\"\nstreams = ");
+    has_all(dir.run_with(&[("all_proxy", "socks5://proxy.example")]), &[]);
+}
