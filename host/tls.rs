@@ -182,6 +182,11 @@ fn of_certificate(why: &CertificateError, host: &str) -> (String, String) {
              one that has expired does not count, the log names it at the start"
                 .to_owned(),
         ),
+        CertificateError::BadSignature => (
+            format!("the certificate of {host} is not signed by the authority that it names"),
+            "one of that name is trusted, but has another key: does ca_file hold an older one?"
+                .to_owned(),
+        ),
         // `CaUsedAsEndEntity`, which has no name of its own here.
         CertificateError::Other(_) => (
             format!("the certificate of {host} cannot be used: {why}"),

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on may panic"
 )]
 
+mod access;
 mod config;
 mod decode;
 mod egress;

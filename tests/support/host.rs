@@ -130,10 +130,20 @@ impl HostDir {
 
     /// Starts the host.
     pub fn run(self) -> Host {
+        self.run_with(&[])
+    }
+
+    /// Starts the host with these variables besides.
+    pub fn run_with(self, variables: &[(&str, &str)]) -> Host {
         let file = self.path("trommel.toml");
         std::fs::write(&file, &self.config).unwrap();
         let mut command = Command::new(TROMMEL);
         command.args(["run", "--config"]).arg(&file);
+        // Whoever runs the tests may live behind a proxy; what is tested is on this machine.
+        for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+        }
+        command.envs(variables.iter().copied());
         let running = Running::start(&mut command, &self.path("stdout"), &self.path("log"));
         Host { dir: self, running }
     }

@@ -5,6 +5,7 @@ mod host;
 mod process;
 pub mod python;
 mod sim;
+pub mod tls;
 
 pub use host::{Host, HostDir, Tally, ids};
 pub use process::{Running, output_of};

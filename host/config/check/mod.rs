@@ -52,6 +52,10 @@ fn problem_of(error: &figment::Error, file: &str, within: &str) -> Problem {
     use figment::error::Kind;
     let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
     let prefix: Vec<&str> = within.split('.').filter(|part| !part.is_empty()).collect();
+    // Where a part of the tree is read, it hangs what leads there on the end.
+    if !prefix.is_empty() && path.ends_with(&prefix) {
+        path.truncate(path.len() - prefix.len());
+    }
     if !path.starts_with(&prefix) {
         path.splice(0..0, prefix);
     }

@@ -118,7 +118,7 @@ impl Stream {
     async fn open_with(&self, token: Token) -> Result<Held, Failure> {
         match self.target.connect(&token.secret).await {
             Ok(opened) => {
-                self.tokens.accept(&token).await;
+                self.tokens.accept(&token);
                 let lane = self.outlet.lane();
                 let reading = Reading::start(&self.origin.stream, opened, lane, self.max_frame);
                 let reading = reading.map_err(|e| Failure::passing(format!("no thread: {e}")))?;
@@ -127,7 +127,7 @@ impl Stream {
             }
             Err(mut failure) => {
                 if failure.status == Some(401) {
-                    let refusal = self.tokens.refuse(&token).await;
+                    let refusal = self.tokens.refuse(&token);
                     (failure.class, failure.hint) = (refusal.class, refusal.hint);
                 }
                 failure.detail.insert_str(0, "not connected: ");

@@ -2,27 +2,25 @@
 //! when it is refused. No secret is ever logged. Key types: [`Tokens`], [`Token`], [`TokenError`].
 
 mod answer;
+mod current;
 mod endpoint;
 mod file;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Mutex;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::backoff::{Backoff, Class};
+use crate::backoff::Class;
 use crate::config::{Access, CentralConfig};
 use answer::Granted;
+use current::{Current, Next};
 use endpoint::Endpoint;
 
 use crate::excerpt::excerpt;
 
-/// Waits between tokens that are refused one after the other, and between renewals that fail.
-const LEAST_WAIT: Duration = Duration::from_secs(1);
-const MOST_WAIT: Duration = Duration::from_secs(300);
 /// Of a token's life, how much goes by before it is renewed.
 const RENEW_AT: f64 = 0.8;
 
@@ -53,6 +51,11 @@ impl Token {
         Token { secret: Arc::new(granted.token), got, expires, renew_at }
     }
 
+    /// Whether there is no reason to look for another.
+    fn is_good(&self, now: Instant) -> bool {
+        !self.is_due(now) && !self.has_expired(now)
+    }
+
     fn has_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
@@ -74,6 +77,16 @@ pub(super) struct TokenError {
     pub class: Class,
 }
 
+impl TokenError {
+    /// How long the other side wants to be left alone, if it said so.
+    fn after(&self) -> Option<Duration> {
+        match self.class {
+            Class::Transient { after } => after,
+            Class::NeedsAttention => None,
+        }
+    }
+}
+
 /// What it means that a server refused a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -87,7 +100,9 @@ pub(super) struct Refusal {
 pub(super) struct Tokens {
     source: String,
     from: From,
-    /// Held while a token is got, so that several streams ask once.
+    /// Held while a token is asked for, so that several streams ask once.
+    asking: tokio::sync::Mutex<()>,
+    /// Never held while anything is waited for.
     current: Mutex<Current>,
 }
 
@@ -96,19 +111,6 @@ enum From {
     Given(SecretString),
     File(PathBuf),
     Endpoint(Box<Endpoint>),
-}
-
-struct Current {
-    token: Option<Token>,
-    /// Whether a server has taken the token.
-    is_accepted: bool,
-    /// Tokens that were refused one after the other, none accepted between them.
-    refused: u32,
-    backoff: Backoff,
-    /// Not before then is another one asked for.
-    not_before: Option<Instant>,
-    /// The last failure to get one, and when.
-    failed: Option<(Instant, TokenError)>,
 }
 
 impl Tokens {
@@ -125,51 +127,79 @@ impl Tokens {
                 From::Endpoint(Box::new(endpoint))
             }
         };
-        let current = Current {
-            token: None,
-            is_accepted: false,
-            refused: 0,
-            backoff: Backoff::new(LEAST_WAIT, MOST_WAIT),
-            not_before: None,
-            failed: None,
-        };
-        Tokens { source: name.to_owned(), from, current: Mutex::new(current) }
+        let current = Mutex::new(Current::default());
+        Tokens { source: name.to_owned(), from, asking: tokio::sync::Mutex::new(()), current }
     }
 
     /// The token to connect with: the one at hand, or another where that is due to be renewed, was
     /// refused, or stands in a file that has changed. To be called before each connection, and when
-    /// [`Token::renew_at`] has come. While one is asked for, all who call wait for its answer.
+    /// [`Token::renew_at`] has come. While one is asked for, those who need it wait for its answer.
     ///
     /// # Errors
     /// When there is no token that could be used. A renewal that fails is none as long as the token
-    /// at hand has not expired.
+    /// at hand is good.
     pub async fn get(&self) -> Result<Token, TokenError> {
-        let called = Instant::now();
-        let mut current = self.current.lock().await;
         match &self.from {
-            From::Given(secret) => Ok(current.given(secret)),
-            From::File(path) => current.from_file(&self.source, path).await,
-            From::Endpoint(endpoint) => current.from_endpoint(&self.source, endpoint, called).await,
+            From::Given(secret) => {
+                let granted = || Granted { token: secret.clone(), life: None };
+                Ok(self.current().keep(granted, Instant::now()))
+            }
+            From::File(path) => self.of_file(path).await,
+            From::Endpoint(endpoint) => self.of_endpoint(endpoint).await,
+        }
+    }
+
+    async fn of_file(&self, path: &Path) -> Result<Token, TokenError> {
+        let granted = file::read(path.to_owned()).await?;
+        let (token, is_new) = self.current().read(granted, Instant::now());
+        if is_new {
+            log_token(&self.source, "token read", &token);
+        }
+        Ok(token)
+    }
+
+    async fn of_endpoint(&self, endpoint: &Endpoint) -> Result<Token, TokenError> {
+        let called = Instant::now();
+        if let Next::Use(token) = self.current().next(called, called) {
+            return Ok(token);
+        }
+        let _asking = self.asking.lock().await;
+        // Another may have got one meanwhile, or asked in vain.
+        match self.current().next(called, Instant::now()) {
+            Next::Use(token) => return Ok(token),
+            Next::Fail(error) => return Err(error),
+            Next::Ask => {}
+        }
+        match endpoint.fetch().await {
+            Ok(granted) => {
+                let token = self.current().granted(granted, Instant::now());
+                log_token(&self.source, "token got", &token);
+                Ok(token)
+            }
+            Err(error) => {
+                let kept = self.current().failed(error.clone(), Instant::now());
+                if kept.is_ok() {
+                    let (source, hint) = (&self.source, &error.hint);
+                    tracing::warn!(
+                        source,
+                        hint,
+                        "token not renewed, the old one still in use: {error}"
+                    );
+                }
+                kept
+            }
         }
     }
 
     /// Notes that a server took a token.
-    pub async fn accept(&self, token: &Token) {
-        let mut current = self.current.lock().await;
-        if current.token.as_ref().is_some_and(|own| own.is(token)) {
-            current.is_accepted = true;
-            current.refused = 0;
-            current.backoff.reset();
-            current.not_before = None;
-        }
+    pub fn accept(&self, token: &Token) {
+        self.current().accept(token);
     }
 
     /// Notes that a server refused a token (status 401), and says what that means. The next
     /// [`Tokens::get`] gets another one: at once, but no faster than backoff allows where token after
-    /// token is refused.
-    pub async fn refuse(&self, token: &Token) -> Refusal {
-        let mut current = self.current.lock().await;
-        let now = Instant::now();
+    /// token is refused; until then it gives the refused one, which other streams may have use for.
+    pub fn refuse(&self, token: &Token) -> Refusal {
         let hint = match &self.from {
             From::Given(_) => {
                 "a token that stands in the configuration is never renewed: give a new one, or \
@@ -178,130 +208,22 @@ impl Tokens {
             }
             From::File(path) => format!("put a new token into {}", path.display()),
             From::Endpoint(_) => {
-                if current.token.as_ref().is_some_and(|own| own.is(token)) {
-                    current.drop_refused(now);
+                let is_first = self.current().refuse(token, Instant::now());
+                if is_first {
+                    let class = Class::Transient { after: Some(Duration::ZERO) };
+                    return Refusal { class, hint: String::new() };
                 }
                 "tokens are given out, but the server does not take them: are base_url or cluster, \
                  and the workspace of the API client, those of one Central?"
                     .to_owned()
             }
         };
-        let is_endless = !matches!(self.from, From::Endpoint(_)) || current.refused > 1;
-        if is_endless {
-            Refusal { class: Class::NeedsAttention, hint }
-        } else {
-            let class = Class::Transient { after: Some(Duration::ZERO) };
-            Refusal { class, hint: String::new() }
-        }
-    }
-}
-
-impl Current {
-    fn given(&mut self, secret: &SecretString) -> Token {
-        let granted = || Granted { token: secret.clone(), life: None };
-        self.token.get_or_insert_with(|| Token::new(granted(), Instant::now())).clone()
+        Refusal { class: Class::NeedsAttention, hint }
     }
 
-    async fn from_file(&mut self, source: &str, path: &PathBuf) -> Result<Token, TokenError> {
-        let granted = file::read(path.clone()).await?;
-        let now = Instant::now();
-        let is_same = self
-            .token
-            .as_ref()
-            .is_some_and(|own| own.secret.expose_secret() == granted.token.expose_secret());
-        let fresh = Token::new(granted, now);
-        match &mut self.token {
-            // The same, and perhaps a little nearer to its end: looked at again after a part of that.
-            Some(own) if is_same => {
-                if own.is_due(now) {
-                    own.renew_at = fresh.renew_at.map(|at| at.max(now + LEAST_WAIT));
-                }
-                Ok(own.clone())
-            }
-            own => {
-                log_token(source, "token read", &fresh);
-                Ok(own.insert(fresh).clone())
-            }
-        }
-    }
-
-    async fn from_endpoint(
-        &mut self,
-        source: &str,
-        endpoint: &Endpoint,
-        called: Instant,
-    ) -> Result<Token, TokenError> {
-        let now = Instant::now();
-        if let Some(token) = &self.token
-            && !token.is_due(now)
-            && !token.has_expired(now)
-        {
-            return Ok(token.clone());
-        }
-        // Who waited while another asked in vain need not ask again.
-        if let Some((failed, error)) = &self.failed
-            && *failed >= called
-        {
-            return self.make_do(error.clone(), now);
-        }
-        if let Some(not_before) = self.not_before.filter(|not_before| *not_before > now) {
-            let wait = (not_before - now).as_secs() + 1;
-            let error = TokenError {
-                what: format!("{endpoint}: the server refused the last {} tokens; another is asked for in {wait} s", self.refused),
-                hint: "are base_url or cluster, and the workspace of the API client, those of one Central?".to_owned(),
-                class: Class::NeedsAttention,
-            };
-            return Err(error);
-        }
-        match endpoint.fetch().await {
-            Ok(granted) => {
-                let token = Token::new(granted, now);
-                log_token(source, "token got", &token);
-                self.is_accepted = false;
-                self.failed = None;
-                Ok(self.token.insert(token).clone())
-            }
-            Err(error) => {
-                let now = Instant::now();
-                self.failed = Some((now, error.clone()));
-                if self.token.as_ref().is_some_and(|token| !token.has_expired(now)) {
-                    tracing::warn!(source, hint = error.hint, "token not renewed: {error}");
-                }
-                self.make_do(error, now)
-            }
-        }
-    }
-
-    /// A renewal has failed: the token at hand will do while it lasts, and another is tried later.
-    fn make_do(&mut self, error: TokenError, now: Instant) -> Result<Token, TokenError> {
-        let wait = self.backoff.next_wait();
-        match &mut self.token {
-            Some(token) if !token.has_expired(now) => {
-                if token.is_due(now) {
-                    let least = match error.class {
-                        Class::Transient { after } => after.unwrap_or_default(),
-                        Class::NeedsAttention => Duration::ZERO,
-                    };
-                    token.renew_at = Some(now + wait.max(least));
-                }
-                Ok(token.clone())
-            }
-            _ => Err(error),
-        }
-    }
-
-    /// Lets go of a token that was refused. If it had worked before, its time was up; if not, the
-    /// next will hardly be better, and is not asked for in haste.
-    fn drop_refused(&mut self, now: Instant) {
-        self.token = None;
-        if self.is_accepted {
-            self.refused = 0;
-            return;
-        }
-        self.refused = self.refused.saturating_add(1);
-        if self.refused > 1 {
-            self.not_before = Some(now + self.backoff.next_wait());
-        }
+    /// Nothing here leaves it half changed, so a panic elsewhere does not spoil it.
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,5 +232,35 @@ fn log_token(source: &str, what: &str, token: &Token) {
     match life {
         Some(life_s) => tracing::info!(source, life_s, "{what}"),
         None => tracing::info!(source, "{what}; nobody says how long it lives"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_looked_at_each_time_and_its_token_stays_one_while_it_is_the_same() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("token");
+        let tokens = Tokens {
+            source: "t".to_owned(),
+            from: From::File(path.clone()),
+            asking: tokio::sync::Mutex::new(()),
+            current: Mutex::default(),
+        };
+        assert!(tokens.get().await.unwrap_err().hint.contains("made by"));
+        std::fs::write(&path, "one\n").unwrap();
+        let one = tokens.get().await.unwrap();
+        assert!(tokens.get().await.unwrap().is(&one));
+        let refusal = tokens.refuse(&one);
+        assert_eq!(refusal.class, Class::NeedsAttention);
+        assert!(refusal.hint.contains("put a new token into"), "{}", refusal.hint);
+        std::fs::write(&path, "{\"access_token\":\"two\",\"expires_in\":100}").unwrap();
+        let two = tokens.get().await.unwrap();
+        assert!(!two.is(&one) && two.renew_at.is_some());
+        assert_eq!(two.secret.expose_secret(), "two");
     }
 }
