@@ -33,7 +33,7 @@
 //! | [`pipeline`] | batches, order, back-pressure, halving, delivery |
 //! | [`plugin`] | the plugin host: load, call, limit, replace |
 //! | [`alert`], [`dead_letter`] | what people must know; what was of no use |
-//! | [`telemetry`], [`tls`] | log, metrics, health; whom servers are trusted by |
+//! | [`telemetry`], [`notify`], [`tls`] | log, metrics, health; the service manager; whom servers are trusted by |
 //! | [`sim`] | the simulated Central |
 //! | [`cli`], [`app`] | the commands; the composition root, which alone sees everything |
 //!
@@ -50,6 +50,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod frame;
 pub mod line;
+pub mod notify;
 pub mod outcome;
 pub mod pattern;
 pub mod pipeline;
