@@ -123,7 +123,11 @@ fn by_flag(error: ConfigError) -> ConfigError {
             Some("client_secret") => "--client-secret-file",
             Some("token") => "--token-file",
             Some("streams") => "--stream",
-            _ => return problem,
+            Some(_) => {
+                problem.key = key.unwrap_or_default().to_owned();
+                return problem;
+            }
+            None => return problem,
         };
         flag.clone_into(&mut problem.file);
         problem.key.clear();

@@ -7,7 +7,7 @@ mod picture;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ConfigArgs, Exit, plugin, runtime};
+use super::{ConfigArgs, Exit, plugin, runtime, screen};
 use crate::config::{BUILT_IN_SOURCE, Config, ConfigError, SourceConfig, SourceKind};
 use crate::runner::{Plugins, Role};
 
@@ -114,7 +114,11 @@ fn exit_of(report: &Report, as_json: bool) -> Result<(), Exit> {
         Report { ok: false, .. } => 1,
         _ => return Ok(()),
     };
-    let lines: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let mut lines: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let down = report.streams.iter().flatten().filter(|row| !row.ok).count();
+    if down > 0 {
+        lines.push(format!("{} could not be connected", screen::counted(down, "stream")));
+    }
     Err(Exit { code, message: if as_json { String::new() } else { lines.join("\n") } })
 }
 

@@ -105,13 +105,17 @@ fn draw(out: &mut String, config: &Config, row: &Row) {
     });
     let sink = |name: &str| config.sinks.iter().find(|sink| sink.name == name).map(place_of);
     let lines: Vec<(&str, &String, String)> = from
-        .map(|(name, streams)| ("─┬", name, streams.join(", ")))
-        .chain(through.map(|(name, what)| (" ├", name, what)))
-        .chain(row.to.iter().map(|name| (" └►", name, sink(name).unwrap_or_default())))
+        .map(|(name, streams)| ("from", name, streams.join(", ")))
+        .chain(through.map(|(name, what)| ("  ↓", name, what)))
+        .chain(row.to.iter().map(|name| ("to", name, sink(name).unwrap_or_default())))
         .collect();
     let width = lines.iter().map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut said = "";
     for (mark, name, what) in lines {
-        let _ = writeln!(out, "{}", format!("  {mark:<3} {name:width$}  {what}").trim_end());
+        // Said once of several; an arrow for each plugin.
+        let shown = if mark == said && !mark.contains('↓') { "" } else { mark };
+        said = mark;
+        let _ = writeln!(out, "{}", format!("  {shown:<4}  {name:width$}  {what}").trim_end());
     }
 }
 

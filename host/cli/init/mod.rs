@@ -51,7 +51,7 @@ pub(super) fn run(args: &InitArgs) -> Result<(), Exit> {
         .map(|(path, _)| path.display().to_string())
         .collect();
     if !there.is_empty() {
-        let what = format!("{} exists and is not overwritten", there.join(" and "));
+        let what = format!("{}: there already, and not overwritten", there.join(" and "));
         return Err(Exit::usage(format!(
             "{what}\nhint: trommel init DIR writes into another directory"
         )));

@@ -64,19 +64,37 @@ impl Human {
         out.push_str(&format!("  {ty:<type_width$}"));
         let mut used = 8 + 2 + stream_width + 2 + type_width;
         for field in fields(&event.data) {
-            let wide = 2 + screen::columns(&field.name) + 1 + screen::columns(&field.value);
-            if self.width.is_some_and(|width| used + wide > width) {
-                // A shorter one may still fit.
-                continue;
-            }
+            let left = self.width.map_or(usize::MAX, |width| width.saturating_sub(used));
+            let Some((value, wide)) = field.fit(left) else { continue };
             used += wide;
-            let value = match is_bad(&field) {
-                true => paint.red(&field.value),
-                false => field.value,
-            };
+            let value = if field.is_bad() { paint.red(&value) } else { value };
             out.push_str(&format!("  {}{value}", paint.dim(&format!("{}=", field.name))));
         }
         out.push('\n');
+    }
+}
+
+impl Field {
+    /// The value as it fits, and the columns that name and value take; a text is cut where enough of
+    /// it stays to be read.
+    fn fit(&self, left: usize) -> Option<(String, usize)> {
+        let name = 2 + screen::columns(&self.name) + 1;
+        let wide = name + screen::columns(&self.value);
+        if wide <= left {
+            return Some((self.value.clone(), wide));
+        }
+        let room = left.checked_sub(name).filter(|room| self.rank <= LAST_TO_CUT && *room >= 12)?;
+        let value = fit_start(&self.value, room);
+        let wide = name + screen::columns(&value);
+        (wide <= left).then_some((value, wide))
+    }
+
+    /// Whether it says that something is wrong.
+    fn is_bad(&self) -> bool {
+        const BAD: &[&str] =
+            &["false", "down", "critical", "fail", "disconnect", "offline", "rogue"];
+        let value = self.value.to_ascii_lowercase();
+        self.rank == 0 && BAD.iter().any(|word| value.contains(word))
     }
 }
 
@@ -126,11 +144,14 @@ fn plain(value: &Value) -> String {
 
 /// Words in names of fields that tell what happened, and to whom.
 const TELLING: &[&[&str]] = &[
-    &["severity", "status", "state", "action", "operation", "event_type", "eventtype", "summary"],
-    &["description", "reason", "classification", "category", "level", "message"],
-    &["name", "user", "ssid", "site", "zone", "serial", "destination", "neighbour", "band"],
-    &["port", "role", "source", "utilization", "rssi", "associated", "x", "y", "loss", "snr"],
+    &["severity", "status", "state", "action", "event_type", "eventtype"],
+    &["summary", "description", "reason", "message", "classification"],
+    &["name", "user", "serial", "ssid", "site", "zone", "destination", "neighbour", "band", "port"],
+    &["operation", "category", "level", "role", "source", "rssi", "associated", "x", "y", "snr"],
+    &["utilization", "loss", "quality", "speed", "rtt", "temperature"],
 ];
+/// Of fields up to this rank a part is better than nothing.
+const LAST_TO_CUT: u8 = 1;
 /// Those that tell a person little.
 const DULL: &[&str] = &["mac", "bssid", "bytes", "pkt", "packets", "frames", "ip", "_id", "index"];
 /// Those that are the same for all, or told already.
@@ -150,13 +171,6 @@ fn rank(name: &str, value: &str) -> u8 {
     place.map_or(6, |place| place as u8)
 }
 
-/// Whether a field says that something is wrong.
-fn is_bad(field: &Field) -> bool {
-    const BAD: &[&str] = &["false", "down", "critical", "fail", "disconnect", "offline", "rogue"];
-    let value = field.value.to_ascii_lowercase();
-    field.rank <= 1 && BAD.iter().any(|word| value.contains(word))
-}
-
 /// Without what would steer a terminal: events come from outside.
 fn clean(text: &str) -> String {
     let steers = |c: char| {
@@ -174,13 +188,16 @@ fn fit_start(text: &str, most: usize) -> String {
     }
 }
 
-/// The end of a text: that of a type tells more than its beginning.
-fn fit_end(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    match count > most {
-        true => ['…'].into_iter().chain(text.chars().skip(count - most + 1)).collect(),
-        false => text.to_owned(),
+/// The end of a type, which tells more than its beginning: as many of its parts as fit.
+fn fit_end(ty: &str, most: usize) -> String {
+    let mut rest = ty;
+    while rest.chars().count() > most - usize::from(rest.len() < ty.len()) {
+        match rest.split_once('.') {
+            Some((_, after)) => rest = after,
+            None => return fit_start(rest, most),
+        }
     }
+    if rest.len() < ty.len() { format!("…{rest}") } else { ty.to_owned() }
 }
 
 #[cfg(test)]

@@ -50,6 +50,10 @@ fn problem_of(error: &figment::Error, file: &str, within: &str) -> Problem {
     let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
     let prefix: Vec<&str> = within.split('.').filter(|part| !part.is_empty()).collect();
     if !path.starts_with(&prefix) {
+        // Of a part that is read alone, figment puts the way to it behind.
+        if path.ends_with(&prefix) {
+            path.truncate(path.len() - prefix.len());
+        }
         path.splice(0..0, prefix);
     }
     let mut hint = String::new();
