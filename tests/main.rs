@@ -7,6 +7,7 @@
     reason = "a test that cannot go on may panic"
 )]
 
+mod cli;
 mod config;
 mod decode;
 mod egress;
@@ -15,7 +16,9 @@ mod fail_closed;
 mod misbehave;
 mod pipeline;
 mod reload;
+mod service;
 mod source;
 mod support;
+mod tail;
 mod tidy;
 mod vendor;

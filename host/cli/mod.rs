@@ -225,3 +225,24 @@ fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
         .build()
         .map_err(|error| Exit::environment(format!("cannot start threads: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(command: &clap::Command) -> Vec<clap::Command> {
+        let inner: Vec<_> = command.get_subcommands().flat_map(leaves).collect();
+        if inner.is_empty() { vec![command.clone()] } else { inner }
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_is_well_formed() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for leaf in leaves(&command) {
+            let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = leaf.get_name();
+            assert!(help.contains("Example") && help.contains("trommel "), "{name}: {help}");
+        }
+    }
+}

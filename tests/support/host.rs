@@ -128,12 +128,23 @@ impl HostDir {
         std::fs::rename(&draft, dir.join(format!("{name}.wasm"))).unwrap();
     }
 
-    /// Starts the host.
-    pub fn run(self) -> Host {
+    /// Writes the configuration, and gives back where it is.
+    pub fn write_config(&self) -> PathBuf {
         let file = self.path("trommel.toml");
         std::fs::write(&file, &self.config).unwrap();
+        file
+    }
+
+    /// Starts the host.
+    pub fn run(self) -> Host {
+        self.run_with(|_| {})
+    }
+
+    /// Starts the host with arguments or variables of its own.
+    pub fn run_with(self, change: impl FnOnce(&mut Command)) -> Host {
         let mut command = Command::new(TROMMEL);
-        command.args(["run", "--config"]).arg(&file);
+        command.args(["run", "--config"]).arg(self.write_config());
+        change(&mut command);
         let running = Running::start(&mut command, &self.path("stdout"), &self.path("log"));
         Host { dir: self, running }
     }

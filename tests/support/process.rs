@@ -72,5 +72,8 @@ pub fn output_of(command: &mut Command) -> Output {
 
 /// Tests read logs as people do, from files all the same.
 fn readable(command: &mut Command) -> &mut Command {
-    command.env("TROMMEL_LOG_FORMAT", "human").env("NO_COLOR", "1")
+    if !command.get_envs().any(|(name, _)| name == "TROMMEL_LOG_FORMAT") {
+        command.env("TROMMEL_LOG_FORMAT", "human");
+    }
+    command
 }
