@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alert, Board};
@@ -26,12 +26,15 @@ use crate::sink;
 use crate::source::central::{Central, WINDOW, kept_id};
 use crate::source::{BuiltIn, Replay, SharedStatus};
 use crate::tally::Counts;
-use crate::telemetry::{self, PipelineView, View};
+use crate::telemetry::{self, PipelineView, StatusReport, View};
+use crate::text::now_micros;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
 const GRACE: Duration = Duration::from_secs(7);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+/// How often the host looks at least whether all of it is alive.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Why the host cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,7 @@ pub struct App {
     server: tokio::task::JoinHandle<io::Result<()>>,
     fatal: mpsc::Receiver<String>,
     listen_file: std::path::PathBuf,
+    view: View,
     /// Where the server listens.
     pub address: std::net::SocketAddr,
     _lock: File,
@@ -86,6 +90,7 @@ impl App {
     /// # Errors
     /// What cannot be had.
     pub async fn start(config: &Config) -> Result<App, StartError> {
+        let started = now_micros();
         let lock = own_data_dir(&config.data_dir)?;
         let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
         let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
@@ -127,6 +132,8 @@ impl App {
             leave: leave.clone(),
             stop: stop.clone(),
         };
+        let queues: BTreeMap<_, _> =
+            inputs.iter().map(|(name, input)| (name.clone(), input.queue())).collect();
         let mut pipelines = Vec::new();
         for pipeline in pending {
             let no_thread = environment("cannot start a thread".to_owned(), "");
@@ -143,19 +150,23 @@ impl App {
         write_whole(&listen_file, format!("{address}\n").as_bytes())
             .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
         let view = View {
+            started,
             pipelines: pipelines
                 .iter()
-                .map(|pipeline| PipelineView {
-                    name: pipeline.name.clone(),
-                    tally: Arc::clone(&pipeline.tally),
-                    held: Arc::clone(&pipeline.held),
+                .filter_map(|pipeline| {
+                    Some(PipelineView {
+                        name: pipeline.name.clone(),
+                        tally: Arc::clone(&pipeline.tally),
+                        held: Arc::clone(&pipeline.held),
+                        queue: queues.get(&pipeline.name)?.clone(),
+                    })
                 })
                 .collect(),
             streams: statuses.into(),
             plugins: folder.plugins(),
             board,
         };
-        let server = tokio::spawn(telemetry::serve(listener, view, stop.clone()));
+        let server = tokio::spawn(telemetry::serve(listener, view.clone(), stop.clone()));
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
         Ok(App {
             sources,
@@ -170,16 +181,27 @@ impl App {
             server,
             fatal,
             listen_file,
+            view,
             address,
             _lock: lock,
         })
     }
 
-    /// Waits for the end of all sources, where they have one, and of the pipelines after them.
+    /// How it is doing; may be asked at any time.
+    pub fn reporter(&self) -> impl Fn() -> StatusReport + Send + use<> {
+        let view = self.view.clone();
+        move || StatusReport::new(&view)
+    }
+
+    /// Waits for the end of all sources, where they have one, and of the pipelines after them. Calls
+    /// `beat` this often, each time after it has seen that all of the host is alive.
     ///
     /// # Errors
     /// Something that the host cannot go on after.
-    pub async fn ended(&mut self) -> Result<(), String> {
+    pub async fn ended(&mut self, every: Duration, mut beat: impl FnMut()) -> Result<(), String> {
+        let every = every.min(LOOK_EVERY);
+        let mut clock = tokio::time::interval(every);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(why) = self.fatal.recv() => return Err(why),
@@ -190,10 +212,11 @@ impl App {
                         Some(Err(error)) => return Err(format!("a source's task failed: {error}")),
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(500)) => {
+                _ = clock.tick() => {
                     if let Some(dead) = self.pipelines.iter().find(|p| p.is_finished()) {
                         return Err(format!("pipeline {:?} ended by itself", dead.name));
                     }
+                    beat();
                 }
             }
         }
@@ -207,9 +230,13 @@ impl App {
             self.news.close();
             wait_for(&built_in, None).await;
         };
-        tokio::select! {
-            Some(why) = self.fatal.recv() => Err(why),
-            () = all_ended => Ok(()),
+        tokio::pin!(all_ended);
+        loop {
+            tokio::select! {
+                Some(why) = self.fatal.recv() => return Err(why),
+                () = &mut all_ended => return Ok(()),
+                _ = clock.tick() => beat(),
+            }
         }
     }
 

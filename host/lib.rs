@@ -34,8 +34,8 @@
 //! | [`pipeline`] | batches, order, back-pressure, halving, delivery |
 //! | [`plugin`] | the plugin host: load, call, limit, replace |
 //! | [`alert`], [`dead_letter`] | what people must know; what was of no use |
-//! | [`telemetry`], [`tls`] | log, metrics, health; whom servers are trusted by |
 //! | [`dial`](mod@dial) | from a URL to a TLS connection, through proxies; one HTTP request on it |
+//! | [`telemetry`], [`notify`], [`tls`] | log, metrics, health; the service manager; whom servers are trusted by |
 //! | [`sim`] | the simulated Central |
 //! | [`cli`], [`app`] | the commands; the composition root, which alone sees everything |
 //!
@@ -54,6 +54,7 @@ pub mod dial;
 pub mod excerpt;
 pub mod frame;
 pub mod line;
+pub mod notify;
 pub mod outcome;
 pub mod pattern;
 pub mod pipeline;

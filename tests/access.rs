@@ -148,7 +148,7 @@ fn a_workspace_says_where_tokens_are_and_a_proxy_leads_there() {
     let dir = dir_with(&sim, &[&authority.pem], settings);
     let address = format!("http://al%40ice:pass%3Aword@{}\n", proxy.address);
     std::fs::write(dir.path("proxy"), &address).unwrap();
-    let host = dir.run_with(&[("HTTPS_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")]);
+    let host = dir.run_with_variables(&[("HTTPS_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")]);
     has_all(host, &[&token, "al@ice:pass:word", "pass%3Aword", "pass:word"]);
     let line = "POST /authorization/v2/oauth2/7600415a-8876/token HTTP/1.1\r\n";
     assert!(server.asked()[0].head.starts_with(line), "{:?}", server.asked());
@@ -161,7 +161,7 @@ fn the_environment_names_proxies_and_exceptions() {
     let sim = small_sim();
     let proxy = Proxy::start(None, &[]);
     let dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
-    has_all(dir.run_with(&[("https_proxy", &proxy.address)]), &[]);
+    has_all(dir.run_with_variables(&[("https_proxy", &proxy.address)]), &[]);
     assert!(proxy.led_to(&sim.ready.token_endpoint) && proxy.led_to(&sim.ready.base_url));
     let count = |text: &str| proxy.heads().iter().filter(|head| head.contains(text)).count();
     assert_eq!(count("CONNECT"), 2, "{:?}", proxy.heads());
@@ -170,12 +170,12 @@ fn the_environment_names_proxies_and_exceptions() {
     let nowhere = ("ALL_PROXY", "http://127.0.0.1:1");
     let sim = small_sim();
     let dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
-    has_all(dir.run_with(&[nowhere, ("NO_PROXY", "example.com, localhost")]), &[]);
+    has_all(dir.run_with_variables(&[nowhere, ("NO_PROXY", "example.com, localhost")]), &[]);
 
     let sim = small_sim();
     let mut dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
     dir.replace("streams = ", "proxy = \"none\"\nstreams = ");
-    has_all(dir.run_with(&[nowhere]), &[]);
+    has_all(dir.run_with_variables(&[nowhere]), &[]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_proxy_that_does_not_lead_on_says_why() {
         ("127.0.0.1:1".to_owned(), "proxy: 127.0.0.1:1 is not reached: tcp: "),
     ] {
         let dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
-        let mut host = dir.run_with(&[("HTTPS_PROXY", &address)]);
+        let mut host = dir.run_with_variables(&[("HTTPS_PROXY", &address)]);
         host.wait_for_log(expected);
         host.stop();
         without(&host, &["wrong-pass", "alice:wrong-pass"]);
@@ -390,7 +390,8 @@ fn tenants_have_tokens_of_their_own() {
 fn a_variable_that_names_no_proxy_is_told_without_what_it_holds() {
     let sim = small_sim();
     let dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
-    let mut host = dir.run_with(&[("all_proxy", "socks5://alice:hidden-pass@proxy.example")]);
+    let mut host =
+        dir.run_with_variables(&[("all_proxy", "socks5://alice:hidden-pass@proxy.example")]);
     assert_eq!(host.running.wait().code(), Some(2));
     let log = without(&host, &["hidden-pass"]);
     let expected = "the environment: all_proxy: socks5 proxies are not supported\nhint: ";
@@ -398,5 +399,5 @@ fn a_variable_that_names_no_proxy_is_told_without_what_it_holds() {
     // Who does not use it is not troubled.
     let mut dir = HostDir::new(&sim, &["audit-trail-events"], ALL);
     dir.replace("streams = ", "proxy = \"none\"\nstreams = ");
-    has_all(dir.run_with(&[("all_proxy", "socks5://proxy.example")]), &[]);
+    has_all(dir.run_with_variables(&[("all_proxy", "socks5://proxy.example")]), &[]);
 }

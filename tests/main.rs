@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod cli;
 mod config;
 mod decode;
 mod egress;
@@ -17,7 +18,9 @@ mod misbehave;
 mod pipeline;
 mod reload;
 mod renewal;
+mod service;
 mod source;
 mod support;
+mod tail;
 mod tidy;
 mod vendor;

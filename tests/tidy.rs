@@ -63,6 +63,8 @@ const RULES: &[(&[&str], &[&str])] = &[
     (&["figment"], &["host/config/"]),
     (&["std::env::var", "env::vars"], &["host/config/"]),
     (&["std::process", "process::exit"], &["host/main.rs"]),
+    // The library reads systemd's variables itself: the protocol has its place there.
+    (&["sd_notify"], &["host/notify.rs"]),
     (&["crate::app"], &["host/cli/"]),
 ];
 

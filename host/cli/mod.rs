@@ -1,44 +1,107 @@
 //! The command line: one file per command, one exit code per kind of failure. Key types: [`Cli`],
 //! [`Exit`].
 
+mod ask;
 mod check;
 mod decode;
+mod generate;
+mod init;
 mod plugin;
 mod run;
+mod screen;
+mod signals;
 mod sim;
+mod status;
+mod tail;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum as _};
 
 use crate::app::StartError;
 use crate::config::{Config, ConfigError};
-use crate::telemetry;
+use crate::telemetry::log;
 
 /// Keeps live event streams open and passes every event through sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(
     name = "trommel",
     version,
-    after_help = "Example:\n  trommel run --config trommel.toml\n\n\
+    after_help = "Examples:\n  trommel tail --cluster US-1 --stream ap-events\n  trommel init\n  \
+        trommel run --config trommel.toml\n\n\
         Exit codes: 0 ok, 1 run time, 2 usage or configuration, 3 environment.\n\
-        Logs go to standard error; TROMMEL_LOG=debug shows more."
+        Logs go to standard error."
 )]
 pub struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
 
+/// What is logged, and how.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// What is logged: error, warn, info, debug, trace, or parts of the program with levels of their
+    /// own [default: TROMMEL_LOG, else info]
+    #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log", value_parser = log_level)]
+    log_level: Option<String>,
+    /// What lines of the log look like; auto is human on a terminal and json elsewhere [default:
+    /// TROMMEL_LOG_FORMAT, else auto]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        help_heading = "Log",
+        hide_default_value = true
+    )]
+    log_format: Option<log::Format>,
+}
+
+/// A lone word that is no level would be taken for a part of the program, and nothing be logged.
+fn log_level(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = LEVELS.contains(&text.to_ascii_lowercase().as_str());
+    match is_level || text.contains('=') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("known: {}, or for example trommel=debug", LEVELS.join(", "))),
+    }
+}
+
+impl LogArgs {
+    /// Starts logging. `level` counts where nothing is said.
+    fn start(&self, level: &str) -> Result<(), Exit> {
+        let from_env = crate::config::log_format().map(|format| {
+            log::Format::from_str(&format, true).map_err(|_| {
+                let known = "auto, human or json";
+                Exit::usage(format!("TROMMEL_LOG_FORMAT: {format:?} is none of {known}"))
+            })
+        });
+        let format = match self.log_format {
+            Some(format) => format,
+            None => from_env.transpose()?.unwrap_or_default(),
+        };
+        let filter = self.log_level.clone().or_else(crate::config::log_filter);
+        log::start(filter.as_deref().unwrap_or(level), format, crate::config::no_color());
+        Ok(())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows events of some streams, without a configuration file
+    Tail(tail::TailArgs),
+    /// Writes a configuration to begin with
+    Init(init::InitArgs),
     /// Runs the pipelines of a configuration until it is told to stop
     #[command(
         after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0"
     )]
     Run(ConfigArgs),
-    /// Checks a configuration and its plugins without connecting anywhere
-    #[command(after_help = "Example:\n  trommel check --config trommel.toml")]
-    Check(ConfigArgs),
+    /// Checks a configuration, its plugins and the machine; with --online the connections too
+    Check(check::CheckArgs),
+    /// Shows how a running host is doing
+    Status(status::StatusArgs),
     /// Shows plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -49,6 +112,10 @@ enum Command {
     /// Runs a simulator: a server that stands in for a vendor, for demos and tests
     #[command(after_help = "Example:\n  trommel sim central --rate 500 --ledger ledger.jsonl")]
     Sim(sim::SimArgs),
+    /// Prints the completions of a shell
+    Completions(generate::CompletionsArgs),
+    /// Prints the manual page, or writes those of all commands
+    Man(generate::ManArgs),
 }
 
 /// Where the configuration is.
@@ -64,7 +131,16 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, Exit> {
-        Config::load(&self.config, &self.overrides).map_err(Exit::from)
+        self.load_config().map_err(Exit::from)
+    }
+
+    fn load_config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.config, &self.overrides)
+    }
+
+    /// Where a host with this configuration keeps its things.
+    fn data_dir(&self) -> Result<PathBuf, Exit> {
+        Config::data_dir_of(&self.config, &self.overrides).map_err(Exit::from)
     }
 }
 
@@ -94,6 +170,13 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// A second signal, while the first was obeyed.
+    fn by_signal(name: &str) -> Self {
+        Exit { code: if name == "SIGINT" { 130 } else { 143 }, message: String::new() }
+    }
+}
+
 impl From<ConfigError> for Exit {
     fn from(error: ConfigError) -> Self {
         Exit::usage(error)
@@ -114,15 +197,24 @@ impl From<StartError> for Exit {
 /// # Errors
 /// What to print, and the exit code.
 pub fn run(cli: Cli) -> Result<(), Exit> {
+    // What only looks says what is wrong itself.
+    let level = match cli.command {
+        Command::Run(_) | Command::Sim(_) => "info",
+        Command::Tail(_) | Command::Check(_) => "error",
+        _ => "warn",
+    };
+    cli.log.start(level)?;
     match cli.command {
+        Command::Tail(args) => tail::run(args),
+        Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plugin(command) => plugin::run(&command),
         Command::Decode(args) => decode::run(&args),
-        Command::Sim(args) => {
-            telemetry::log::start(&crate::config::log_filter());
-            runtime()?.block_on(sim::run(args)).map_err(Exit::from)
-        }
+        Command::Sim(args) => runtime()?.block_on(sim::run(args)).map_err(Exit::from),
+        Command::Status(args) => status::run(&args),
+        Command::Completions(args) => generate::completions(&args, Cli::command()),
+        Command::Man(args) => generate::man(&args, Cli::command()),
     }
 }
 
@@ -132,4 +224,25 @@ fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
         .enable_all()
         .build()
         .map_err(|error| Exit::environment(format!("cannot start threads: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(command: &clap::Command) -> Vec<clap::Command> {
+        let inner: Vec<_> = command.get_subcommands().flat_map(leaves).collect();
+        if inner.is_empty() { vec![command.clone()] } else { inner }
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_is_well_formed() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for leaf in leaves(&command) {
+            let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = leaf.get_name();
+            assert!(help.contains("Example") && help.contains("trommel "), "{name}: {help}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! `trommel plugin list`: asked of the running host, or found out by loading the files.
 
-use std::time::Duration;
+use std::io::IsTerminal as _;
 
 use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigArgs, Exit, runtime};
+use super::ask::ask;
+use super::screen::{Paint, counted};
+use super::{ConfigArgs, Exit, runtime, status};
 use crate::config::Config;
 use crate::plugin::{Compiler, Engine, Loader, load_once};
 use crate::runner::Plugins;
@@ -28,16 +30,14 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-/// What asking a running host may take.
-const ASK_TIME: Duration = Duration::from_secs(5);
-
 pub(super) fn run(command: &PluginCommand) -> Result<(), Exit> {
     let PluginCommand::List(args) = command;
-    let config = args.config.load()?;
     let runtime = runtime()?;
-    let rows = match runtime.block_on(ask(&config)) {
-        Some(rows) => rows,
-        None => plugin_rows(&load_files(&config, &runtime)?),
+    let data_dir = args.config.data_dir()?;
+    // Where no host answers, the files do.
+    let rows: Vec<PluginRow> = match runtime.block_on(ask(&data_dir, "/api/v1/plugins")) {
+        Ok(rows) => rows,
+        Err(_) => plugin_rows(&load_files(&args.config.load()?, &runtime)?),
     };
     if args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(Exit::run_time)?;
@@ -46,21 +46,6 @@ pub(super) fn run(command: &PluginCommand) -> Result<(), Exit> {
         print_table(&rows);
     }
     Ok(())
-}
-
-/// Asks the host that runs with this configuration, if one does.
-async fn ask(config: &Config) -> Option<Vec<PluginRow>> {
-    let address = std::fs::read_to_string(config.data_dir.join("listen.addr")).ok()?;
-    let address: std::net::SocketAddr = address.trim().parse().ok()?;
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(crate::tls::no_trust().ok()?)
-        .no_proxy()
-        .timeout(ASK_TIME)
-        .build()
-        .ok()?;
-    let response = client.get(format!("http://{address}/api/v1/plugins")).send().await.ok()?;
-    // Anything else may listen there by now.
-    serde_json::from_slice(&response.bytes().await.ok()?).ok()
 }
 
 /// Loads the plugins of a configuration, without a host.
@@ -89,20 +74,11 @@ fn print_table(rows: &[PluginRow]) {
         println!("no plugins");
         return;
     }
-    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(4);
-    println!("{:<width$}  {:<9}  {:<10}  {:<9}  SHA-256", "NAME", "ROLE", "VERSION", "STATE");
-    for row in rows {
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        println!(
-            "{:<width$}  {:<9}  {:<10}  {:<9}  {}",
-            row.name,
-            or_dash(&row.role),
-            or_dash(&row.version),
-            row.state,
-            row.sha256.get(..12).unwrap_or("-")
-        );
-        for line in row.error.iter().flat_map(|error| error.lines()) {
-            println!("{:<width$}  {line}", "");
-        }
+    let mut table = String::new();
+    status::plugins(&mut table, rows, Paint::new(std::io::stdout().is_terminal()));
+    print!("{}", table.trim_start());
+    let failed = rows.iter().filter(|row| row.error.is_some()).count();
+    if failed > 0 {
+        eprintln!("trommel: {} failed to load", counted(failed, "plugin"));
     }
 }

@@ -7,6 +7,7 @@ mod environment;
 mod plugin_file;
 pub mod raw;
 mod secret;
+mod tail;
 pub mod units;
 
 use std::net::SocketAddr;
@@ -21,9 +22,10 @@ use crate::proxy::Proxies;
 
 pub use environment::proxies as environment_proxies;
 pub use plugin_file::{Egress, Limits, PluginFile};
+pub use tail::TailSource;
 
 /// Variables that begin like an override and are none.
-const NOT_OVERRIDES: &[&str] = &["log", "cache", "config", "wasm"];
+const NOT_OVERRIDES: &[&str] = &["log", "log_format", "cache", "config", "wasm"];
 
 /// Everything the host builds from. All paths are as the process will open them.
 #[derive(Debug, Clone)]
@@ -237,22 +239,51 @@ impl Config {
     /// # Errors
     /// All that is wrong with it, as far as it can be told in one go.
     pub fn load(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
-        // Read here and not by figment, which takes a missing file for an empty one.
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        let path = std::path::absolute(file).map_err(unreadable)?;
-        let mut figment = Figment::from(NamedToml::new(&text, file))
-            .merge(Env::prefixed("TROMMEL_").ignore(NOT_OVERRIDES).split("__"));
-        for flag in overrides {
-            figment = figment.merge(override_of(flag)?);
-        }
+        let (figment, path) = figment_of(file, overrides)?;
         check::config(&figment, file, &path)
+    }
+
+    /// The data directory that a configuration names. No secret is looked for, so that a running
+    /// host can be asked by those who have none of its secrets.
+    ///
+    /// # Errors
+    /// What is wrong with the file as a whole.
+    pub fn data_dir_of(file: &Path, overrides: &[String]) -> Result<PathBuf, ConfigError> {
+        let (figment, path) = figment_of(file, overrides)?;
+        let raw: raw::Raw = figment.extract().map_err(|error| {
+            ConfigError::Invalid(check::problems_of(error, &file.display().to_string(), ""))
+        })?;
+        Ok(path.parent().unwrap_or(Path::new("/")).join(raw.data_dir))
     }
 }
 
-/// What to log, from `TROMMEL_LOG`; `info` if it is not set.
-pub fn log_filter() -> String {
-    std::env::var("TROMMEL_LOG").unwrap_or_else(|_| "info".to_owned())
+/// What was written, in order of precedence, and the absolute path of the file.
+fn figment_of(file: &Path, overrides: &[String]) -> Result<(Figment, PathBuf), ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
+    // Read here and not by figment, which takes a missing file for an empty one.
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let path = std::path::absolute(file).map_err(unreadable)?;
+    let mut figment = Figment::from(NamedToml::new(&text, file))
+        .merge(Env::prefixed("TROMMEL_").ignore(NOT_OVERRIDES).split("__"));
+    for flag in overrides {
+        figment = figment.merge(override_of(flag)?);
+    }
+    Ok((figment, path))
+}
+
+/// What to log, from `TROMMEL_LOG`, if it is set.
+pub fn log_filter() -> Option<String> {
+    std::env::var("TROMMEL_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
+/// What lines of the log look like, from `TROMMEL_LOG_FORMAT`, if it is set.
+pub fn log_format() -> Option<String> {
+    std::env::var("TROMMEL_LOG_FORMAT").ok().filter(|format| !format.is_empty())
+}
+
+/// Whether the user wants no colour anywhere: `NO_COLOR`, as no-color.org has it.
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// TOML from a text that errors name by its file.

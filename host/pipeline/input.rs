@@ -39,6 +39,25 @@ struct Waiting {
     _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
+/// How full the way into a pipeline is. Looking keeps nothing open.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    events: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// Events that wait.
+    pub fn events(&self) -> u64 {
+        u64::from(MAX_EVENTS).saturating_sub(self.events.available_permits() as u64)
+    }
+
+    /// Bytes that wait, rounded up to 1 KiB per chunk.
+    pub fn bytes(&self) -> u64 {
+        u64::from(MAX_KIB).saturating_sub(self.kib.available_permits() as u64) << 10
+    }
+}
+
 /// The pipeline is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the pipeline has stopped")]
@@ -57,6 +76,11 @@ pub fn channel(tally: Arc<Tally>) -> (Input, Intake) {
 }
 
 impl Input {
+    /// Shows how full it is.
+    pub fn queue(&self) -> Queue {
+        Queue { events: Arc::clone(&self.events), kib: Arc::clone(&self.kib) }
+    }
+
     /// Puts a chunk in, waiting for room. It counts as received once it is in.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use input::{Gone, Input, Intake, channel};
+pub use chain::{Held, resolve};
+pub use input::{Gone, Input, Intake, Queue, channel};
 
 use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};

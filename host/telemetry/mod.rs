@@ -3,12 +3,15 @@
 pub mod log;
 mod metrics;
 mod server;
+mod status;
 
 use std::sync::{Arc, Mutex};
 
 pub use server::{PluginRow, plugin_rows, serve};
+pub use status::{PipelineRow, StatusReport};
 
 use crate::alert::Board;
+use crate::pipeline::Queue;
 use crate::runner::Plugins;
 use crate::source::SharedStatus;
 use crate::tally::Tally;
@@ -16,6 +19,8 @@ use crate::tally::Tally;
 /// Everything that is shown, read where it is kept.
 #[derive(Clone)]
 pub struct View {
+    /// When the host was started, in microseconds since 1970.
+    pub started: u64,
     /// The pipelines.
     pub pipelines: Arc<[PipelineView]>,
     /// The streams of all sources.
@@ -35,4 +40,6 @@ pub struct PipelineView {
     pub tally: Arc<Tally>,
     /// Why it is held, if it is.
     pub held: Arc<Mutex<Option<String>>>,
+    /// What waits before it.
+    pub queue: Queue,
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{View, metrics};
+use super::{StatusReport, View, metrics};
 use crate::runner::{Entry, Plugins};
 
 /// One plugin as `trommel plugin list --json` shows it.
@@ -72,6 +72,7 @@ pub async fn serve(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(show_ready))
         .route("/api/v1/plugins", get(show_plugins))
+        .route("/api/v1/status", get(show_status))
         .with_state(view);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -83,6 +84,10 @@ async fn show_metrics(State(view): State<View>) -> impl IntoResponse {
 async fn show_plugins(State(view): State<View>) -> Json<Vec<PluginRow>> {
     let plugins = view.plugins.borrow().clone();
     Json(plugin_rows(&plugins))
+}
+
+async fn show_status(State(view): State<View>) -> Json<StatusReport> {
+    Json(StatusReport::new(&view))
 }
 
 async fn show_ready(State(view): State<View>) -> (StatusCode, String) {

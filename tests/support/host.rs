@@ -128,22 +128,34 @@ impl HostDir {
         std::fs::rename(&draft, dir.join(format!("{name}.wasm"))).unwrap();
     }
 
+    /// Writes the configuration, and gives back where it is.
+    pub fn write_config(&self) -> PathBuf {
+        let file = self.path("trommel.toml");
+        std::fs::write(&file, &self.config).unwrap();
+        file
+    }
+
     /// Starts the host.
     pub fn run(self) -> Host {
-        self.run_with(&[])
+        self.run_with(|_| {})
     }
 
     /// Starts the host with these variables besides.
-    pub fn run_with(self, variables: &[(&str, &str)]) -> Host {
-        let file = self.path("trommel.toml");
-        std::fs::write(&file, &self.config).unwrap();
+    pub fn run_with_variables(self, variables: &[(&str, &str)]) -> Host {
+        self.run_with(|command| {
+            command.envs(variables.iter().copied());
+        })
+    }
+
+    /// Starts the host with arguments or variables of its own.
+    pub fn run_with(self, change: impl FnOnce(&mut Command)) -> Host {
         let mut command = Command::new(TROMMEL);
-        command.args(["run", "--config"]).arg(&file);
+        command.args(["run", "--config"]).arg(self.write_config());
         // Whoever runs the tests may live behind a proxy; what is tested is on this machine.
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
             command.env_remove(name).env_remove(name.to_ascii_lowercase());
         }
-        command.envs(variables.iter().copied());
+        change(&mut command);
         let running = Running::start(&mut command, &self.path("stdout"), &self.path("log"));
         Host { dir: self, running }
     }

@@ -16,7 +16,7 @@ pub struct Running {
 impl Running {
     /// Starts a command; standard output goes to a file too.
     pub fn start(command: &mut Command, out: &Path, log: &Path) -> Running {
-        let child = command
+        let child = readable(command)
             .stdin(Stdio::null())
             .stdout(File::create(out).unwrap())
             .stderr(File::create(log).unwrap())
@@ -67,5 +67,13 @@ impl Drop for Running {
 
 /// Runs a command to its end.
 pub fn output_of(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap()
+    readable(command).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Tests read logs as people do, from files all the same.
+fn readable(command: &mut Command) -> &mut Command {
+    if !command.get_envs().any(|(name, _)| name == "TROMMEL_LOG_FORMAT") {
+        command.env("TROMMEL_LOG_FORMAT", "human");
+    }
+    command
 }

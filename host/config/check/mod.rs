@@ -57,6 +57,10 @@ fn problem_of(error: &figment::Error, file: &str, within: &str) -> Problem {
         path.truncate(path.len() - prefix.len());
     }
     if !path.starts_with(&prefix) {
+        // Of a part that is read alone, figment puts the way to it behind.
+        if path.ends_with(&prefix) {
+            path.truncate(path.len() - prefix.len());
+        }
         path.splice(0..0, prefix);
     }
     let mut hint = String::new();

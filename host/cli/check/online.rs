@@ -1,0 +1,99 @@
+//! Connects every stream of a configuration once, with the source that `run` uses, and closes it
+//! again. What comes in meanwhile is passed over. Key function: [`connect`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Exit;
+use crate::config::{Config, SourceKind};
+use crate::pipeline;
+use crate::source::central::Central;
+use crate::source::{SharedStatus, State};
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long closing may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How a stream could be connected.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub source: String,
+    pub stream: String,
+    pub ok: bool,
+    /// Why not; empty if it could.
+    pub detail: String,
+    /// The likely fix; may be empty.
+    pub hint: String,
+}
+
+/// Connects what can be connected.
+pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
+    let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+    let (input, mut intake) = pipeline::channel(Arc::default());
+    let mut statuses = Vec::new();
+    for source in &config.sources {
+        if let SourceKind::Central(central) = &source.kind {
+            let central = Central::new(&source.name, (**central).clone(), vec![input.clone()]);
+            statuses.extend(central.map_err(Exit::usage)?.start(&mut tasks, &stop));
+        }
+    }
+    drop(input);
+    let pass_over = async {
+        while intake.wait().await {
+            intake.take(usize::MAX, usize::MAX);
+        }
+        // There may be no source that is connected.
+        std::future::pending::<()>().await;
+    };
+    let rows = tokio::select! {
+        rows = settle(&statuses) => rows,
+        () = pass_over => Vec::new(),
+    };
+    stop.cancel();
+    drop(intake);
+    let close = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSE_WITHIN, close).await.is_err() {
+        tracing::warn!("streams did not close in time");
+    }
+    Ok(rows)
+}
+
+/// Waits until it is known of each stream, or for as long as there is patience.
+async fn settle(statuses: &[SharedStatus]) -> Vec<Row> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut rows: Vec<Option<Row>> = statuses.iter().map(|_| None).collect();
+    while rows.iter().any(Option::is_none) && Instant::now() < deadline {
+        for (row, status) in rows.iter_mut().zip(statuses) {
+            if row.is_none() {
+                *row = look(status);
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let too_late = |status: &SharedStatus| {
+        let (status, detail) = (status.get(), format!("no connection within {PATIENCE:?}"));
+        Row { source: status.source, stream: status.stream, ok: false, detail, hint: String::new() }
+    };
+    let settled = rows.into_iter().zip(statuses);
+    settled.map(|(row, status)| row.unwrap_or_else(|| too_late(status))).collect()
+}
+
+fn look(status: &SharedStatus) -> Option<Row> {
+    let status = status.get();
+    let is_up = status.connections > 0;
+    let is_down = matches!(status.state, State::Waiting | State::Failing | State::Stopped);
+    (is_up || is_down).then(|| Row {
+        source: status.source,
+        stream: status.stream,
+        ok: is_up,
+        detail: if is_up { String::new() } else { status.detail },
+        hint: if is_up { String::new() } else { status.hint },
+    })
+}

@@ -1,0 +1,110 @@
+//! How the host is doing, in one piece: what `/api/v1/status` answers, `trommel status` shows and
+//! systemd is told. Key type: [`StatusReport`].
+
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PipelineView, PluginRow, View, plugin_rows};
+use crate::source::Status;
+
+/// The host at one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Version of the program.
+    pub version: String,
+    /// When it was started, in microseconds since 1970.
+    pub started: u64,
+    /// The streams of all sources.
+    pub sources: Vec<Status>,
+    /// The pipelines.
+    pub pipelines: Vec<PipelineRow>,
+    /// The plugins.
+    pub plugins: Vec<PluginRow>,
+    /// How many alerts are raised.
+    pub alerts_raised: u64,
+}
+
+/// A pipeline at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PipelineRow {
+    /// Its name.
+    pub name: String,
+    /// Why it is held; null if it is not.
+    pub held: Option<String>,
+    /// Frames that came in.
+    pub received: u64,
+    /// Those that everybody took.
+    pub delivered: u64,
+    /// Those that a plugin ended.
+    pub filtered: u64,
+    /// Those that are dead letters.
+    pub dead_lettered: u64,
+    /// Those on their way.
+    pub in_flight: u64,
+    /// Frames that wait before it.
+    pub queue_events: u64,
+    /// What they hold, in bytes, rounded up to 1 KiB per read of a source.
+    pub queue_bytes: u64,
+}
+
+impl StatusReport {
+    /// The host as it is now.
+    pub fn new(view: &View) -> Self {
+        let plugins = view.plugins.borrow().clone();
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: view.started,
+            sources: view.streams.iter().map(|status| status.get()).collect(),
+            pipelines: view.pipelines.iter().map(pipeline_row).collect(),
+            plugins: plugin_rows(&plugins),
+            alerts_raised: view.board.len() as u64,
+        }
+    }
+
+    /// All pipelines together; the name is empty.
+    pub fn total(&self) -> PipelineRow {
+        self.pipelines.iter().fold(PipelineRow::default(), |all, one| PipelineRow {
+            name: String::new(),
+            held: None,
+            received: all.received + one.received,
+            delivered: all.delivered + one.delivered,
+            filtered: all.filtered + one.filtered,
+            dead_lettered: all.dead_lettered + one.dead_lettered,
+            in_flight: all.in_flight + one.in_flight,
+            queue_events: all.queue_events + one.queue_events,
+            queue_bytes: all.queue_bytes + one.queue_bytes,
+        })
+    }
+
+    /// All of it in a line.
+    pub fn headline(&self) -> String {
+        let up = self.sources.iter().filter(|status| status.state.is_up()).count();
+        let total = self.total();
+        let held = self.pipelines.iter().filter(|pipeline| pipeline.held.is_some()).count();
+        let held = if held > 0 { format!(", {held} held") } else { String::new() };
+        format!(
+            "{up} of {} streams up{held}; received {}, delivered {}, filtered {}, dead letters {}",
+            self.sources.len(),
+            total.received,
+            total.delivered,
+            total.filtered,
+            total.dead_lettered,
+        )
+    }
+}
+
+fn pipeline_row(view: &PipelineView) -> PipelineRow {
+    let counts = view.tally.counts();
+    PipelineRow {
+        name: view.name.clone(),
+        held: view.held.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        received: counts.received,
+        delivered: counts.delivered,
+        filtered: counts.filtered,
+        dead_lettered: counts.dead_lettered,
+        in_flight: counts.in_flight(),
+        queue_events: view.queue.events(),
+        queue_bytes: view.queue.bytes(),
+    }
+}
