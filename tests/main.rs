@@ -14,6 +14,7 @@ mod decode;
 mod egress;
 mod examples;
 mod fail_closed;
+mod matrix;
 mod misbehave;
 mod pipeline;
 mod reload;

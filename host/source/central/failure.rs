@@ -1,6 +1,7 @@
 //! Why there is no connection, told apart by what is to be done: try again soon, or tell somebody and
 //! try again slowly. Key type: [`Failure`].
 
+use std::fmt;
 use std::time::SystemTime;
 
 use super::token::TokenError;
@@ -55,6 +56,15 @@ impl Failure {
         let after = retry_after.and_then(|value| backoff::retry_after(value, SystemTime::now()));
         let class = Class::of_status(status, after);
         Failure { class, detail, hint: hint.to_owned(), status: Some(status) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.hint {
+            "" => f.write_str(&self.detail),
+            hint => write!(f, "{} (hint: {hint})", self.detail),
+        }
     }
 }
 

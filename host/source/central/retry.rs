@@ -10,7 +10,7 @@ use crate::source::State;
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const MOST_WAIT: Duration = Duration::from_secs(30);
 /// The same where somebody must see to it.
-const LEAST_SLOW: Duration = Duration::from_secs(5);
+const LEAST_SLOW: Duration = Duration::from_secs(1);
 const MOST_SLOW: Duration = Duration::from_secs(300);
 
 /// The tries since a connection was last a good one.

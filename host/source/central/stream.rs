@@ -100,7 +100,7 @@ impl Stream {
         let (source, stream) = (&*self.origin.source, &*self.origin.stream);
         let wait_ms = wait.as_millis() as u64;
         let state = Retry::state(failure);
-        tracing::warn!(source, stream, wait_ms, hint = failure.hint, "{}", failure.detail);
+        tracing::warn!(source, stream, wait_ms, "{failure}");
         self.status.enter(state, &failure.detail, &failure.hint);
         self.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
@@ -173,7 +173,7 @@ impl Stream {
                 Renewal::Later(failure) => {
                     let wait = renewals.after(&failure).unwrap_or_default();
                     let wait_ms = wait.as_millis() as u64;
-                    tracing::warn!(source, stream, wait_ms, "not renewed: {}", failure.detail);
+                    tracing::warn!(source, stream, wait_ms, "not renewed: {failure}");
                     renew_at = Some(Instant::now() + wait);
                 }
                 Renewal::Refused(failure) => {
@@ -181,7 +181,7 @@ impl Stream {
                     if last_moment.is_none_or(|moment| moment <= Instant::now()) {
                         return self.clear(held, "the server takes no second connection").await;
                     }
-                    tracing::warn!(source, stream, "no second connection: {}", failure.detail);
+                    tracing::warn!(source, stream, "no second connection: {failure}");
                     renew_at = last_moment;
                 }
             }

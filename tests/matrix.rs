@@ -1,0 +1,182 @@
+//! Every way in which the simulator can go wrong: the host goes on by itself, what each connection
+//! brought is at the sink as far as it was sent, and the log says what happened.
+
+use std::collections::HashSet;
+
+use crate::support::{Host, HostDir, Sim, json_lines, wait_until};
+
+const ARCHIVE: &str = r#"
+[pipeline.main]
+from = ["hq"]
+through = []
+to = ["archive"]
+[sink.archive]
+kind = "file"
+path = "events.jsonl"
+"#;
+
+/// A way to go wrong.
+struct Row {
+    /// What the simulator is told.
+    faults: &'static [&'static str],
+    /// What the source is told besides.
+    source: &'static str,
+    /// Events of the stream.
+    count: u64,
+    /// Whether the end of what a connection was sent may be lost with it.
+    is_lossy: bool,
+    /// What stands in the host's log.
+    says: &'static str,
+}
+
+const fn row(faults: &'static [&'static str], says: &'static str) -> Row {
+    Row { faults, source: "", count: 2_000, is_lossy: false, says }
+}
+
+/// Runs a row to its end, and holds what is at the sink against what was sent.
+fn check(row: &Row) {
+    let mut args: Vec<String> = vec!["--rate".into(), "max".into(), "--streams".into()];
+    args.extend(["ap-events".into(), "--count".into(), row.count.to_string()]);
+    for fault in row.faults {
+        args.extend(["--fault".into(), (*fault).into()]);
+    }
+    let sent_log = tempfile::TempDir::new().unwrap();
+    let sent_log = sent_log.path().join("sent.jsonl");
+    args.extend(["--sent".into(), sent_log.display().to_string()]);
+    let mut sim = Sim::start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut dir = HostDir::new(&sim, &["ap-events"], ARCHIVE);
+    dir.replace("kind = \"central\"\n", &format!("kind = \"central\"\n{}", row.source));
+    let mut host = dir.run();
+    wait_until(&format!("the last event, under {:?}", row.faults), || {
+        assert!(host.running.ended().is_none(), "the host ended: {}", host.running.log());
+        is_complete(&host, &sent(&sent_log), row.count)
+    });
+    let log = host.running.log();
+    assert!(
+        log.contains(row.says),
+        "{:?} is not in the log under {:?}: {log}",
+        row.says,
+        row.faults
+    );
+    sim.stop();
+    let tally = host.stop();
+    assert_eq!(tally.in_flight, 0, "{:?}: {tally:?}", row.faults);
+    assert_prefixes(row, &host.ids("events.jsonl", "ap-events"), &sent(&sent_log));
+}
+
+/// What was sent, connection by connection, in the order of writing.
+fn sent(log: &std::path::Path) -> Vec<Vec<String>> {
+    let mut connections: Vec<(u64, Vec<String>)> = Vec::new();
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    // The last line may be on its way.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for line in whole.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let connection = line["connection"].as_u64().unwrap();
+        let id = line["id"].as_str().unwrap().to_owned();
+        match connections.iter_mut().find(|(number, _)| *number == connection) {
+            Some((_, ids)) => ids.push(id),
+            None => connections.push((connection, vec![id])),
+        }
+    }
+    connections.sort_by_key(|(number, _)| *number);
+    connections.into_iter().map(|(_, ids)| ids).collect()
+}
+
+/// Whether every event has been sent, and all that the last connection brought is at the sink.
+fn is_complete(host: &Host, sent: &[Vec<String>], count: u64) -> bool {
+    let all: HashSet<_> = sent.iter().flatten().collect();
+    let Some(last) = sent.last().filter(|_| all.len() as u64 == count) else { return false };
+    let path = host.path("events.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    if !text.ends_with('\n') {
+        return false;
+    }
+    let there: HashSet<_> =
+        json_lines(&path).iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    last.iter().all(|id| there.contains(id))
+}
+
+/// What is at the sink is, connection by connection, the beginning of what was sent on it, without
+/// what an earlier one had brought; and nothing twice.
+fn assert_prefixes(row: &Row, at_sink: &[String], sent: &[Vec<String>]) {
+    let mut there = HashSet::new();
+    let mut left = at_sink.iter();
+    let mut next = left.next();
+    for connection in sent {
+        let mut is_lost = false;
+        for id in connection {
+            if there.contains(id) {
+                continue;
+            }
+            if next == Some(id) && !is_lost {
+                there.insert(id.clone());
+                next = left.next();
+            } else {
+                is_lost = true;
+                assert!(row.is_lossy, "{id} was lost or came out of order under {:?}", row.faults);
+            }
+        }
+    }
+    assert_eq!(next, None, "more at the sink than was sent, under {:?}", row.faults);
+    assert_eq!(there.len(), at_sink.len(), "twice at the sink, under {:?}", row.faults);
+}
+
+macro_rules! rows {
+    ($($name:ident: $row:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            check(&$row);
+        })*
+    };
+}
+
+rows! {
+    drop: row(&["drop=300"], "the server closed with code 1000");
+    close_going_away: row(&["close=1001:300"], "the server closed with code 1001");
+    close_policy: row(&["close=1008:300"], "the server closed with code 1008");
+    close_internal_error: row(&["close=1011:300"], "the server closed with code 1011");
+    close_restart: row(&["close=1012:300"], "the server closed with code 1012");
+    close_try_later: row(&["close=1013:300"], "the server closed with code 1013");
+    close_private: row(&["close=4001:300"], "the server closed with code 4001");
+    close_unauthorised: row(&["close=4401:300"], "the server closed with code 4401");
+    close_without_a_code: row(&["close=none:300"], "the server closed without a code");
+    reset: Row { is_lossy: true, ..row(&["reset=300"], "not connected") };
+    half_open: Row { count: 500, ..row(&["half-open=300"], "no pong within 5s") };
+    truncated: row(&["truncated=300"], "the connection ended within a frame");
+    expire: row(&["expire=300"], "disconnected after");
+    garbage: row(&["garbage=100"], "");
+    text: row(&["text=100"], "");
+    oversized: row(&["oversized=500:17MiB"], "is over the limit, max_frame");
+    duplicates: row(&["duplicates=50", "drop=300"], "disconnected after");
+    reordered: row(&["reordered=10", "drop=300"], "disconnected after");
+    fragmented: row(&["fragmented=3"], "");
+    trickle: Row { count: 30, ..row(&["trickle=50:1"], "") };
+    stall: row(&["stall=1000:1"], "");
+    status_400: row(&["status=400:1"], "the server answered 400");
+    status_403: row(&["status=403:1"], "Advanced licence");
+    status_404: row(&["status=404:1"], "does this cluster have the stream?");
+    status_429: row(&["status=429:1"], "the server answered 429");
+    status_500: row(&["status=500:2"], "the server answered 500");
+    status_503: row(&["status=503:2"], "the server answered 503");
+    token_down: row(&["token=down:2"], "503");
+    token_closed: row(&["token=closed:2"], "no token");
+    token_slow: row(&["token=slow:1:1"], "");
+    token_html: row(&["token=html:1"], "is token_endpoint right?");
+    token_without_expiry: row(&["token=no-expiry"], "nobody says how long it lives");
+    token_401: row(&["token=401:1"], "invalid_client");
+    certificate_expired: row(&["certificate=expired:1"], "expired");
+    certificate_wrong_name: row(&["certificate=wrong-name:1"], "name");
+    certificate_self_signed: row(&["certificate=self-signed:1"], "self-signed");
+    redeliver: Row {
+        source: "subscriber_id = true\n",
+        ..row(&["redeliver=60", "drop=300"], "disconnected after")
+    };
+    all_together: Row {
+        is_lossy: true,
+        ..row(
+            &["reset=700", "garbage=90", "text=70", "fragmented=2", "duplicates=20", "status=503:1", "token=down:1"],
+            "the server answered 503",
+        )
+    };
+}
