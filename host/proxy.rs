@@ -265,4 +265,28 @@ mod tests {
             assert!(address(text).is_ok(), "{text}");
         }
     }
+
+    #[tokio::test]
+    async fn http_clients_go_the_same_ways() {
+        use tokio::io::AsyncReadExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("http://al:pass@{}", listener.local_addr().unwrap());
+        let proxies = Proxies::new(&settings(&at, "direct.invalid"));
+        let builder =
+            reqwest::Client::builder().tls_backend_preconfigured(crate::tls::no_trust().unwrap());
+        let client = proxies.for_reqwest(builder).build().unwrap();
+        let heard = tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = tcp.read(&mut head).await.unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        // Not by the proxy, which would have been heard first.
+        assert!(client.get("https://direct.invalid/").send().await.is_err());
+        assert!(client.get("http://other.invalid/").send().await.is_err());
+        assert!(client.get("https://other.invalid/").send().await.is_err());
+        let heard = heard.await.unwrap();
+        assert!(heard.starts_with("CONNECT other.invalid:443 HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.contains("Basic YWw6cGFzcw=="), "{heard}");
+    }
 }

@@ -1,7 +1,7 @@
 //! TLS towards servers: the system's certificate authorities, those of a file besides, and always
 //! verified. There is no way to switch that off. Key functions: [`client_config`], [`explain`].
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use time::OffsetDateTime;
 
 use crate::backoff::Class;
 use crate::excerpt::causes;
+
+/// Largest file of certificate authorities; the system's own has a quarter of a MiB.
+const MAX_CA_FILE: u64 = 4 << 20;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +51,9 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
         let failed = |detail: String| TlsError::CaFile { file: file.to_owned(), detail };
-        let certificates =
-            CertificateDer::pem_file_iter(file).map_err(|e| failed(e.to_string()))?;
+        let pem = read_ca_file(file).map_err(failed)?;
         let mut found = 0;
-        for certificate in certificates {
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
             found += 1;
             let certificate = certificate.map_err(|e| failed(e.to_string()))?;
             let mut one = RootCertStore::empty();
@@ -74,6 +76,21 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
         return Err(TlsError::NoRoots);
     }
     Ok(Arc::new(trusting(roots)?))
+}
+
+fn read_ca_file(file: &Path) -> Result<Vec<u8>, String> {
+    // Looked at first: opening a pipe would wait for a writer.
+    if !std::fs::metadata(file).map_err(|e| e.to_string())?.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut pem = Vec::new();
+    let opened = std::fs::File::open(file);
+    let read = opened.and_then(|opened| opened.take(MAX_CA_FILE + 1).read_to_end(&mut pem));
+    read.map_err(|e| e.to_string())?;
+    if pem.len() as u64 > MAX_CA_FILE {
+        return Err(format!("it is larger than {} MiB", MAX_CA_FILE >> 20));
+    }
+    Ok(pem)
 }
 
 /// A configuration that trusts nobody: for clients that speak plain HTTP on this machine, and need
@@ -208,4 +225,54 @@ fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn authority(until: i32) -> String {
+        let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    #[test]
+    fn a_ca_file_that_is_none_is_said_to_be() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("ca.pem");
+        let told = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            client_config(Some(&path)).err().map(|error| error.to_string())
+        };
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, expected) in [
+            (String::new(), "it holds no PEM certificate"),
+            ("no certificate".to_owned(), "it holds no PEM certificate"),
+            (authority(2099) + garbage, "certificate 2: "),
+            ("x".repeat(5 << 20), "it is larger than 4 MiB"),
+        ] {
+            let told = told(&text).unwrap();
+            assert!(told.contains(expected) && told.contains("ca.pem"), "{told}");
+        }
+        assert_eq!(told(&(authority(2099) + &authority(2021))), None);
+        let told = client_config(Some(dir.path())).unwrap_err().to_string();
+        assert!(told.ends_with("it is not a file"), "{told}");
+    }
+
+    #[test]
+    fn an_authority_that_has_expired_is_noticed() {
+        let expiry_of = |pem: &str| {
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.clone()).unwrap();
+            expiry(roots, &certificate)
+        };
+        assert_eq!(expiry_of(&authority(2099)), None);
+        assert_eq!(expiry_of(&authority(2021)), Some("2021-01-01".to_owned()));
+    }
 }

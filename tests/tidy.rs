@@ -74,6 +74,8 @@ const APART: &[(&str, &[&str])] = &[
     ("host/sink/", &["crate::plugin", "crate::source", "crate::sim"]),
     ("host/plugin/", &["crate::source", "crate::sink", "crate::pipeline", "crate::sim"]),
     ("host/pipeline/", &["crate::plugin", "crate::source", "crate::sim"]),
+    ("host/dial/", &["crate::source", "crate::sink", "crate::plugin", "crate::config"]),
+    ("host/proxy.rs", &["crate::"]),
     ("host/batch.rs", &["crate::decode", "crate::plugin", "crate::pipeline", "std::fs", "tokio"]),
     ("host/columns.rs", &["crate::"]),
     ("host/frame.rs", &["crate::"]),

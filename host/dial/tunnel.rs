@@ -76,3 +76,78 @@ fn refused(
         class: Class::of_status(status, after),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use url::Url;
+
+    use crate::backoff::Class;
+    use crate::dial::{DialError, Limits, Step, dial};
+    use crate::proxy::{Proxies, address};
+
+    /// Dials through a proxy that says this and nothing more.
+    async fn through(says: &[u8]) -> DialError {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let says = says.to_vec();
+        let proxy = tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let length = tcp.read(&mut asked).await.unwrap();
+            // Whoever hears enough goes away.
+            let _ = tcp.write_all(&says).await;
+            // Open until the other side is done with it, for a proxy that hangs.
+            let _ = tcp.read(&mut asked[length..]).await;
+            String::from_utf8_lossy(&asked[..length]).into_owned()
+        });
+        let proxies = Proxies::always(address(&format!("al:pass@{at}")).unwrap());
+        let tls = std::sync::Arc::new(crate::tls::no_trust().unwrap()).into();
+        let limits = Limits { proxy: Duration::from_millis(500), ..Limits::default() };
+        let url = Url::parse("wss://[::1]:444/path?secret").unwrap();
+        let error = dial(&url, &proxies, &tls, &limits).await.unwrap_err();
+        let asked = proxy.await.unwrap();
+        let line = "CONNECT [::1]:444 HTTP/1.1\r\nhost: [::1]:444\r\n";
+        assert!(asked.starts_with(line), "{asked}");
+        assert!(asked.contains("proxy-authorization: Basic YWw6cGFzcw==\r\n"), "{asked}");
+        assert!(!asked.contains("secret"), "{asked}");
+        error
+    }
+
+    #[tokio::test]
+    async fn whatever_a_proxy_says_is_told_and_bounded() {
+        let endless_head = [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 1 << 20]].concat();
+        let endless_body =
+            [b"HTTP/1.1 403 No\r\n\r\nnot \x1b[31mallowed ".to_vec(), vec![b'x'; 1 << 20]].concat();
+        for (says, expected) in [
+            (&b""[..], "did not answer within 500ms"),
+            (b"HTTP/1.1 200 OK\r\nx:", "did not answer within 500ms"),
+            (b"SSH-2.0-proxy\r\n\r\n", "the answer is not HTTP"),
+            (&endless_head, "the answer is not HTTP"),
+            (&endless_body, "status 403: not [31mallowed xxx"),
+            (b"HTTP/1.1 200 OK\r\n\r\nand more", "it said more than that it leads on"),
+        ] {
+            let error = through(says).await;
+            assert_eq!(error.step, Step::Proxy, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(expected), "{expected:?} is not in {text}");
+            assert!(text.len() < 500 && !error.hint.is_empty() && !text.contains("pass"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_refusal_wants_is_told_by_its_status() {
+        let status = |line: &'static str| async move {
+            through(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await
+        };
+        let error = status("407 Who").await;
+        assert_eq!(error.class, Class::NeedsAttention);
+        assert!(error.hint.contains("does not take these credentials"), "{}", error.hint);
+        let error = status("503 Busy\r\nretry-after: 7").await;
+        assert_eq!(error.class, Class::Transient { after: Some(Duration::from_secs(7)) });
+        assert_eq!(status("502 Bad Gateway").await.class, Class::Transient { after: None });
+    }
+}

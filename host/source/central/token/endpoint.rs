@@ -77,7 +77,8 @@ impl Endpoint {
             })?;
         let request = self.request().map_err(|error| self.transient(error.to_string(), ""))?;
         let answer = exchange(connection, request, MAX_ANSWER).await;
-        self.judge(answer.map_err(|error| self.transient(error.to_string(), ""))?)
+        let broken = "is token_endpoint right? something between may also cut connections";
+        self.judge(answer.map_err(|error| self.transient(error.to_string(), broken))?)
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
