@@ -53,7 +53,7 @@ struct LogArgs {
         value_name = "FORMAT",
         global = true,
         help_heading = "Log",
-        hide_default_value = true
+        hide_possible_values = true
     )]
     log_format: Option<log::Format>,
 }
