@@ -42,18 +42,16 @@ pub struct Cli {
 /// What is logged, and how.
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// What is logged: error, warn, info, debug, trace, or parts of the program with levels of their
-    /// own [default: TROMMEL_LOG, else info]
+    /// error, warn, info, debug, trace, or PART=LEVEL,... [default: TROMMEL_LOG, else info]
     #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log", value_parser = log_level)]
     log_level: Option<String>,
-    /// What lines of the log look like; auto is human on a terminal and json elsewhere [default:
-    /// TROMMEL_LOG_FORMAT, else auto]
+    /// human, json, or auto: human on a terminal, else json [default: TROMMEL_LOG_FORMAT]
     #[arg(
         long,
         value_name = "FORMAT",
         global = true,
         help_heading = "Log",
-        hide_default_value = true
+        hide_possible_values = true
     )]
     log_format: Option<log::Format>,
 }
@@ -98,7 +96,7 @@ enum Command {
         after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0"
     )]
     Run(ConfigArgs),
-    /// Checks a configuration, its plugins and the machine; with --online the connections too
+    /// Checks configuration, plugins and machine; with --online the connections too
     Check(check::CheckArgs),
     /// Shows how a running host is doing
     Status(status::StatusArgs),

@@ -87,7 +87,8 @@ fn fault_help() -> String {
         let example = format!("{}={}", spec.name, spec.value);
         format!("\n  {example:<12} {}", spec.doc)
     });
-    format!("Faults:{}", lines.collect::<String>())
+    let example = "trommel sim central --rate 500 --ledger ledger.jsonl --fault drop=1000";
+    format!("Example:\n  {example}\n\nFaults:{}", lines.collect::<String>())
 }
 
 fn stream(name: &str) -> Result<&'static Stream, String> {

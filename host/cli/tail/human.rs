@@ -9,9 +9,9 @@ use super::feed::Shown;
 use super::select::short_type;
 use crate::cli::screen;
 
-/// Most columns for a type, and for one value.
-const MAX_TYPE: usize = 30;
-const MAX_VALUE: usize = 48;
+/// Most columns for a type: a quarter of the terminal, within these bounds. And for one value.
+const TYPE_COLUMNS: (usize, usize) = (16, 40);
+const MAX_VALUE: usize = 60;
 /// How deep fields are looked for.
 const MAX_DEPTH: usize = 6;
 
@@ -52,7 +52,9 @@ impl Human {
     /// Adds the line of an event.
     pub fn push(&mut self, event: &Shown<'_>, out: &mut String) {
         let stream = clean(short_stream(&event.stream));
-        let ty = fit_end(&clean(short_type(&event.ty)), MAX_TYPE);
+        let (least, most) = TYPE_COLUMNS;
+        let most = self.width.map_or(most, |width| (width / 4).clamp(least, most));
+        let ty = fit_end(&clean(short_type(&event.ty)), most);
         self.type_width = self.type_width.max(screen::columns(&ty));
         // Of `2026-03-05T08:00:00.056Z` the time of day; all of a time of another form.
         let time = event.time.get(11..19).filter(|_| event.time.len() > 19);
@@ -94,7 +96,7 @@ impl Field {
         const BAD: &[&str] =
             &["false", "down", "critical", "fail", "disconnect", "offline", "rogue"];
         let value = self.value.to_ascii_lowercase();
-        self.rank == 0 && BAD.iter().any(|word| value.contains(word))
+        self.rank <= 1 && BAD.iter().any(|word| value.contains(word))
     }
 }
 
@@ -144,8 +146,8 @@ fn plain(value: &Value) -> String {
 
 /// Words in names of fields that tell what happened, and to whom.
 const TELLING: &[&[&str]] = &[
-    &["severity", "status", "state", "action", "event_type", "eventtype"],
-    &["summary", "description", "reason", "message", "classification"],
+    &["severity", "status", "action", "event_type", "eventtype", "summary", "description"],
+    &["state", "reason", "message", "classification"],
     &["name", "user", "serial", "ssid", "site", "zone", "destination", "neighbour", "band", "port"],
     &["operation", "category", "level", "role", "source", "rssi", "associated", "x", "y", "snr"],
     &["utilization", "loss", "quality", "speed", "rtt", "temperature"],
@@ -236,6 +238,10 @@ mod tests {
         assert!(wide.contains("list=1,2  mac_address=20:4c"), "{wide}");
         let narrow = line(60, data);
         assert_eq!(narrow, "08:00:00  ap  aps.state.device  status=false  list=1,2\n");
+        let data = json!({ "severity": "Major", "summary": "High CPU utilization of a switch" });
+        let cut = line(72, data);
+        assert!(cut.ends_with("severity=Major  summary=High CPU utiliz…\n"), "{cut}");
+        assert_eq!(screen::columns(cut.trim_end()), 72);
     }
 
     #[test]

@@ -84,15 +84,15 @@ pub(super) struct TailArgs {
 }
 
 const HELP: &str = "\
-Access comes from CENTRAL_CLIENT_ID and CENTRAL_CLIENT_SECRET, or from CENTRAL_TOKEN, which goes first.
+Access comes from CENTRAL_CLIENT_ID and CENTRAL_CLIENT_SECRET, or from CENTRAL_TOKEN.
 
 Examples:
   trommel tail --cluster US-1 --stream ap-events
   trommel tail --cluster US-1 --stream ap-events --type 'aps.state.*' --where /status=false
   trommel tail --cluster US-1 --stream audit-trail-events --json --count 100 > audit.jsonl
 
-It connects again by itself, and says so. Ctrl-C ends it. The exit code is 1 when --for has passed and
-no stream could be connected.";
+It connects again by itself, and says so. Ctrl-C ends it. The exit code is 1 when --for has passed
+and no stream could be connected.";
 
 pub(super) fn run(args: TailArgs) -> Result<(), Exit> {
     let config = Config::for_tail(&args.source())?;
