@@ -76,24 +76,30 @@ impl Pointer {
     /// The value it points to in a text, if there is one.
     #[inline]
     pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let bytes = text.as_bytes();
         let Some((last, above)) = self.names.split_last() else { return json::value(text) };
-        let text = above.iter().try_fold(text, |value, name| child(value, name))?;
-        child(text, last)
+        let (mut start, mut end) = (scan::skip_space(bytes, 0), bytes.len());
+        for name in above {
+            start = child(bytes, start, end, name)?;
+            end = json::skip_value(bytes, start)?;
+        }
+        let start = child(bytes, start, end, last)?;
+        text.get(start..json::skip_value(bytes, start)?)
     }
 }
 
-/// The value of a member or of an element.
+/// Where a member or an element begins, of the value that begins at a place.
 #[inline]
-fn child<'a>(value: &'a str, name: &Name) -> Option<&'a str> {
-    let start = scan::skip_space(value.as_bytes(), 0);
-    match value.as_bytes().get(start)? {
-        b'{' => {
-            let object = value.get(start..)?;
-            let mut found = [None];
-            scan::members(object.as_bytes(), std::iter::once(name), &mut found);
-            json::value_at(object, found[0]?)
+fn child(text: &[u8], start: usize, end: usize, name: &Name) -> Option<usize> {
+    match text.get(start)? {
+        b'{' => scan::member(text, start, end, name),
+        b'[' => {
+            let mut element = json::first_element(text, start)?;
+            for _ in 0..index(name.text())? {
+                element = json::next_element(text, element)?;
+            }
+            Some(element)
         }
-        b'[' => json::elements(value)?.nth(index(name.text())?)?.ok(),
         _ => None,
     }
 }
@@ -174,67 +180,86 @@ impl Pointers {
     /// places; what is there before is gone.
     pub fn find<'a>(&self, text: &'a str, values: &mut [Option<&'a str>]) {
         values.fill(None);
-        if !self.root.here.is_empty() {
-            self.root.settle(json::value(text), values);
+        for number in &self.root.here {
+            if let Some(place) = values.get_mut(*number) {
+                *place = json::value(text);
+            }
         }
-        self.root.find_below(text, values);
+        let start = scan::skip_space(text.as_bytes(), 0);
+        self.root.find_below(text, start, text.len(), values);
     }
 }
 
 impl Step {
-    /// Notes a value for those that end here, and looks into it for the others.
-    fn take<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
-        self.settle(value, values);
-        if let Some(value) = value {
-            self.find_below(value, values);
-        }
-    }
-
-    fn settle<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
+    /// Notes the value that begins at a place for those that end here, and looks into it for the
+    /// others.
+    fn take<'a>(&self, text: &'a str, start: usize, values: &mut [Option<&'a str>]) {
+        let Some(end) = json::skip_value(text.as_bytes(), start) else { return };
         for number in &self.here {
             if let Some(place) = values.get_mut(*number) {
-                *place = value;
+                *place = text.get(start..end);
             }
         }
+        self.find_below(text, start, end, values);
     }
 
-    fn find_below<'a>(&self, value: &'a str, values: &mut [Option<&'a str>]) {
-        if self.below.is_empty() {
-            return;
-        }
-        let start = scan::skip_space(value.as_bytes(), 0);
-        match (value.as_bytes().get(start), value.get(start..)) {
-            (Some(b'{'), Some(object)) => self.find_members(object, values),
-            (Some(b'['), Some(array)) => self.find_elements(array, values),
+    fn find_below<'a>(
+        &self,
+        text: &'a str,
+        start: usize,
+        end: usize,
+        values: &mut [Option<&'a str>],
+    ) {
+        match (&self.below[..], text.as_bytes().get(start)) {
+            ([], _) => {}
+            ([(name, step)], _) => {
+                if let Some(at) = child(text.as_bytes(), start, end, name) {
+                    step.take(text, at, values);
+                }
+            }
+            (_, Some(b'{')) => self.find_members(text, start, end, values),
+            (_, Some(b'[')) => self.find_elements(text, start, values),
             _ => {}
         }
     }
 
-    fn find_members<'a>(&self, object: &'a str, values: &mut [Option<&'a str>]) {
+    fn find_members<'a>(
+        &self,
+        text: &'a str,
+        start: usize,
+        end: usize,
+        values: &mut [Option<&'a str>],
+    ) {
         for some in self.below.chunks(AT_ONCE) {
             let mut found = [None; AT_ONCE];
-            scan::members(object.as_bytes(), some.iter().map(|(name, _)| name), &mut found);
+            let names = some.iter().map(|(name, _)| name);
+            scan::members(text.as_bytes(), start, end, names, &mut found);
             for ((_, step), at) in some.iter().zip(found) {
                 if let Some(at) = at {
-                    step.take(json::value_at(object, at), values);
+                    step.take(text, at, values);
                 }
             }
         }
     }
 
-    fn find_elements<'a>(&self, array: &'a str, values: &mut [Option<&'a str>]) {
+    fn find_elements<'a>(&self, text: &'a str, start: usize, values: &mut [Option<&'a str>]) {
         let mut wanted: Vec<(usize, &Step)> = Vec::new();
         for (name, step) in &self.below {
             wanted.extend(index(name.text()).map(|place| (place, step)));
         }
         wanted.sort_by_key(|(place, _)| *place);
-        let elements = json::elements(array).into_iter().flatten().map_while(Result::ok);
-        let mut wanted = wanted.into_iter().peekable();
-        for (place, element) in elements.enumerate() {
-            match wanted.next_if(|(sought, _)| *sought == place) {
-                Some((_, step)) => step.take(Some(element), values),
-                None if wanted.peek().is_none() => return,
-                None => {}
+        let mut element = json::first_element(text.as_bytes(), start);
+        let mut at = 0;
+        for (place, step) in wanted {
+            while at < place {
+                element = element.and_then(|here| json::next_element(text.as_bytes(), here));
+                at += 1;
+                if element.is_none() {
+                    return;
+                }
+            }
+            if let Some(element) = element {
+                step.take(text, element, values);
             }
         }
     }

@@ -4,7 +4,9 @@
 //! The text is the host's, which hands out JSON only. On other text the answer means nothing, but
 //! nothing panics and every loop ends.
 
-use crate::block::Block;
+use std::ops::Range;
+
+use crate::block::{self, Block, Look};
 use crate::escape::unescape;
 
 /// A name to look for among the members of an object.
@@ -63,21 +65,66 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// Finds members of an object: `text` begins at its brace and does not reach beyond its end, but for
-/// white space. `found` says for each name where the value of the last member of that name begins.
+/// Finds a member of an object that begins at a place and does not reach beyond `end`: where the
+/// value of the last one of that name begins.
 ///
-/// Only quotes are looked for at first. How deep one lies is worked out when it may end a name that
-/// is sought.
+/// At first only two quotes at the name's distance are looked for, and how deep they lie is worked
+/// out only when the name is between them.
 #[inline]
+pub(crate) fn member(text: &[u8], start: usize, end: usize, name: &Name) -> Option<usize> {
+    let mut found = [None];
+    let mut structure = Structure { base: start, ..Structure::default() };
+    let mut base = start;
+    let first = name.text.as_bytes().first().copied().unwrap_or(b'"');
+    while name.is_plain
+        && base + Block::SIZE <= end
+        && let Some(look) = block::look(text, base, name.text.len(), first)
+    {
+        match look {
+            Look::Nothing => {}
+            Look::Backslash => break,
+            Look::Maybe(mut opening) => {
+                while opening != 0 {
+                    let close = base + opening.trailing_zeros() as usize + name.text.len() + 1;
+                    opening &= opening - 1;
+                    if let Some(value) = structure.member(text, close, end, name) {
+                        found[0] = Some(value);
+                    }
+                }
+            }
+        }
+        base += Block::SIZE;
+    }
+    // The end of the text, or what has escapes in it.
+    let before = if base == start { 0 } else { Block::at(text, base - Block::SIZE).equal(b'"') };
+    let quotes = Quotes { seen: before, ..Quotes::default() };
+    rest(text, base..end, quotes, &mut structure, std::iter::once(name), &mut found);
+    found[0]
+}
+
+/// The same for several names in one pass.
 pub(crate) fn members<'n>(
     text: &[u8],
+    start: usize,
+    end: usize,
     names: impl Iterator<Item = &'n Name> + Clone,
     found: &mut [Option<usize>],
 ) {
-    let mut quotes = Quotes::default();
-    let mut structure = Structure::default();
-    let mut base = 0;
-    while base < text.len() {
+    let mut structure = Structure { base: start, ..Structure::default() };
+    rest(text, start..end, Quotes::default(), &mut structure, names, found);
+}
+
+/// Finds members in the rest of an object, whatever escapes it has.
+fn rest<'n>(
+    text: &[u8],
+    range: Range<usize>,
+    mut quotes: Quotes,
+    structure: &mut Structure,
+    names: impl Iterator<Item = &'n Name> + Clone,
+    found: &mut [Option<usize>],
+) {
+    let mut base = range.start;
+    while base < range.end {
         let block = Block::at(text, base);
         let before = quotes.seen;
         let escaped = quotes.read(&block);
@@ -87,16 +134,11 @@ pub(crate) fn members<'n>(
                 while ends != 0 {
                     let close = base + ends.trailing_zeros() as usize;
                     ends &= ends - 1;
-                    if name.is_before(text, close)
-                        && let Some(value) = after_colon(text, close)
-                        && structure.is_name(text, close)
-                    {
-                        *found = (*found).max(Some(value));
-                    }
+                    *found = (*found).max(structure.member(text, close, range.end, name));
                 }
             }
             if escaped != 0 {
-                escaped_members(text, base, escaped, names.clone(), found, &mut structure);
+                escaped_members(text, base, range.end, escaped, names.clone(), found, structure);
             }
         }
         base += Block::SIZE;
@@ -109,6 +151,7 @@ pub(crate) fn members<'n>(
 fn escaped_members<'n>(
     text: &[u8],
     base: usize,
+    end: usize,
     mut ends: u64,
     names: impl Iterator<Item = &'n Name> + Clone,
     found: &mut [Option<usize>],
@@ -117,7 +160,7 @@ fn escaped_members<'n>(
     while ends != 0 {
         let close = base + ends.trailing_zeros() as usize;
         ends &= ends - 1;
-        let Some(value) = after_colon(text, close) else { continue };
+        let Some(value) = after_colon(text, close).filter(|_| close < end) else { continue };
         if !structure.is_name(text, close) {
             continue;
         }
@@ -254,6 +297,14 @@ struct Structure {
 }
 
 impl Structure {
+    /// Where the value begins, if the quote at a place ends this name of a member.
+    fn member(&mut self, text: &[u8], close: usize, end: usize, name: &Name) -> Option<usize> {
+        if close >= end || !name.is_before(text, close) {
+            return None;
+        }
+        after_colon(text, close).filter(|_| self.is_name(text, close))
+    }
+
     /// Whether the quote at a place ends a string that lies directly in the outermost value. Places
     /// may be asked for within a block in any order, and blocks forwards only.
     #[inline]
