@@ -3,11 +3,12 @@
 //! counts, as for serde_json.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::json;
-use crate::scan::{self, Name};
+use crate::scan::{self, Found, Name};
 
 /// Finds the value that a pointer points to, as it stands in the text. Only what lies around the
 /// path is looked at: several times cheaper than making a value of the whole.
@@ -86,21 +87,91 @@ impl Pointer {
         let start = child(bytes, start, end, last)?;
         text.get(start..json::skip_value(bytes, start)?)
     }
+
+    /// Where the value it points to stands in a text, if there is one.
+    ///
+    /// # Errors
+    /// If a name on the way occurs more than once in its object: other values, which do not count,
+    /// would hide behind a change.
+    pub fn place(&self, text: &str) -> Result<Option<Place>, Repeated> {
+        let bytes = text.as_bytes();
+        let start = scan::skip_space(bytes, 0);
+        let mut place = Place { start, value: start..bytes.len() };
+        for name in &self.names {
+            let Range { start, end } = place.value;
+            let child = match bytes.get(start) {
+                Some(b'{') => {
+                    let found = scan::member(bytes, start, end, name);
+                    if found.is_repeated() {
+                        return Err(Repeated);
+                    }
+                    found.value().map(|value| (found.start(bytes), value))
+                }
+                Some(b'[') => element(bytes, start, name).map(|element| (element, element)),
+                _ => None,
+            };
+            let end = child.and_then(|(_, value)| json::skip_value(bytes, value));
+            let (Some((start, value)), Some(end)) = (child, end) else { return Ok(None) };
+            place = Place { start, value: value..end };
+        }
+        if self.names.is_empty() {
+            let Some(end) = json::skip_value(bytes, start) else { return Ok(None) };
+            place.value.end = end;
+        }
+        Ok(Some(place))
+    }
+
+    /// Its last name, and the pointer to what holds that; `None` for the empty pointer.
+    pub fn split_last(&self) -> Option<(Self, &str)> {
+        let ((last, tokens), (_, names)) = (self.tokens.split_last()?, self.names.split_last()?);
+        Some((Self { tokens: tokens.to_vec(), names: names.to_vec() }, last))
+    }
 }
 
 /// Where a member or an element begins, of the value that begins at a place.
 #[inline]
 fn child(text: &[u8], start: usize, end: usize, name: &Name) -> Option<usize> {
     match text.get(start)? {
-        b'{' => scan::member(text, start, end, name),
-        b'[' => {
-            let mut element = json::first_element(text, start)?;
-            for _ in 0..index(name.text())? {
-                element = json::next_element(text, element)?;
-            }
-            Some(element)
-        }
+        b'{' => scan::member(text, start, end, name).value(),
+        b'[' => element(text, start, name),
         _ => None,
+    }
+}
+
+fn element(text: &[u8], start: usize, name: &Name) -> Option<usize> {
+    let mut element = json::first_element(text, start)?;
+    for _ in 0..index(name.text())? {
+        element = json::next_element(text, element)?;
+    }
+    Some(element)
+}
+
+/// Where a value stands in a text, for those that change it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where its member begins, with the quote of the name; where it begins itself, if it is an
+    /// element or the whole.
+    pub start: usize,
+    /// The value.
+    pub value: Range<usize>,
+}
+
+/// A name occurs more than once in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated;
+
+/// Several values, found by [`Pointers::values`].
+#[derive(Debug, Clone)]
+pub struct Values<'a> {
+    few: [Option<&'a str>; AT_ONCE],
+    many: Vec<Option<&'a str>>,
+}
+
+impl<'a> Values<'a> {
+    /// The value of a pointer by its number.
+    pub fn get(&self, number: usize) -> Option<&'a str> {
+        let values = if self.many.is_empty() { &self.few[..] } else { &self.many };
+        values.get(number).copied().flatten()
     }
 }
 
@@ -176,6 +247,18 @@ impl Pointers {
         self.count == 0
     }
 
+    /// Finds them all, without allocating if there are eight or less.
+    pub fn values<'a>(&self, text: &'a str) -> Values<'a> {
+        let mut values = Values { few: [None; AT_ONCE], many: Vec::new() };
+        if self.count <= AT_ONCE {
+            self.find(text, &mut values.few);
+        } else {
+            values.many.resize(self.count, None);
+            self.find(text, &mut values.many);
+        }
+        values
+    }
+
     /// Finds them all: `values` gets the value of each, in order. It must hold [`len`](Self::len)
     /// places; what is there before is gone.
     pub fn find<'a>(&self, text: &'a str, values: &mut [Option<&'a str>]) {
@@ -231,11 +314,11 @@ impl Step {
         values: &mut [Option<&'a str>],
     ) {
         for some in self.below.chunks(AT_ONCE) {
-            let mut found = [None; AT_ONCE];
+            let mut found = [Found::default(); AT_ONCE];
             let names = some.iter().map(|(name, _)| name);
             scan::members(text.as_bytes(), start, end, names, &mut found);
             for ((_, step), at) in some.iter().zip(found) {
-                if let Some(at) = at {
+                if let Some(at) = at.value() {
                     step.take(text, at, values);
                 }
             }

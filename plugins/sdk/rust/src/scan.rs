@@ -59,20 +59,66 @@ impl Name {
     }
 }
 
+/// Members of one name, as far as they were found.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Found {
+    /// Where the value of the last one begins, if there is one.
+    value: usize,
+    /// Where its name ends.
+    close: usize,
+    count: usize,
+}
+
+impl Found {
+    #[inline]
+    fn note(&mut self, close: usize, value: usize) {
+        if value > self.value {
+            (self.value, self.close) = (value, close);
+        }
+        self.count += 1;
+    }
+
+    /// Where the value of the last one begins.
+    pub(crate) fn value(self) -> Option<usize> {
+        (self.count > 0).then_some(self.value)
+    }
+
+    /// Whether there are several.
+    pub(crate) fn is_repeated(self) -> bool {
+        self.count > 1
+    }
+
+    /// Where the last one begins: its opening quote.
+    pub(crate) fn start(self, text: &[u8]) -> usize {
+        opening(text, self.close)
+    }
+}
+
+/// The opening quote of the string that the quote at a place ends.
+fn opening(text: &[u8], close: usize) -> usize {
+    let mut open = close;
+    while let Some(before) = open.checked_sub(1) {
+        open = before;
+        if text[open] == b'"' && !is_escaped(text, open) {
+            break;
+        }
+    }
+    open
+}
+
 /// Whether an odd number of backslashes stands before a place.
 fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// Finds a member of an object that begins at a place and does not reach beyond `end`: where the
-/// value of the last one of that name begins.
+/// Finds the members of a name in an object that begins at a place and does not reach beyond `end`.
 ///
 /// At first only two quotes at the name's distance are looked for, and how deep they lie is worked
 /// out only when the name is between them.
 #[inline]
-pub(crate) fn member(text: &[u8], start: usize, end: usize, name: &Name) -> Option<usize> {
-    let mut found = [None];
+pub(crate) fn member(text: &[u8], start: usize, end: usize, name: &Name) -> Found {
+    let mut found = [Found::default()];
     let mut structure = Structure { base: start, ..Structure::default() };
     let mut base = start;
     let first = name.text.as_bytes().first().copied().unwrap_or(b'"');
@@ -88,7 +134,7 @@ pub(crate) fn member(text: &[u8], start: usize, end: usize, name: &Name) -> Opti
                     let close = base + opening.trailing_zeros() as usize + name.text.len() + 1;
                     opening &= opening - 1;
                     if let Some(value) = structure.member(text, close, end, name) {
-                        found[0] = Some(value);
+                        found[0].note(close, value);
                     }
                 }
             }
@@ -108,7 +154,7 @@ pub(crate) fn members<'n>(
     start: usize,
     end: usize,
     names: impl Iterator<Item = &'n Name> + Clone,
-    found: &mut [Option<usize>],
+    found: &mut [Found],
 ) {
     let mut structure = Structure { base: start, ..Structure::default() };
     rest(text, start..end, Quotes::default(), &mut structure, names, found);
@@ -121,7 +167,7 @@ fn rest<'n>(
     mut quotes: Quotes,
     structure: &mut Structure,
     names: impl Iterator<Item = &'n Name> + Clone,
-    found: &mut [Option<usize>],
+    found: &mut [Found],
 ) {
     let mut base = range.start;
     while base < range.end {
@@ -134,7 +180,9 @@ fn rest<'n>(
                 while ends != 0 {
                     let close = base + ends.trailing_zeros() as usize;
                     ends &= ends - 1;
-                    *found = (*found).max(structure.member(text, close, range.end, name));
+                    if let Some(value) = structure.member(text, close, range.end, name) {
+                        found.note(close, value);
+                    }
                 }
             }
             if escaped != 0 {
@@ -154,7 +202,7 @@ fn escaped_members<'n>(
     end: usize,
     mut ends: u64,
     names: impl Iterator<Item = &'n Name> + Clone,
-    found: &mut [Option<usize>],
+    found: &mut [Found],
     structure: &mut Structure,
 ) {
     while ends != 0 {
@@ -164,18 +212,12 @@ fn escaped_members<'n>(
         if !structure.is_name(text, close) {
             continue;
         }
-        let mut open = close;
-        while let Some(before) = open.checked_sub(1) {
-            open = before;
-            if text[open] == b'"' && !is_escaped(text, open) {
-                break;
-            }
-        }
+        let open = opening(text, close);
         let raw = text.get(open + 1..close).and_then(|raw| std::str::from_utf8(raw).ok());
         let Some(name) = raw.and_then(unescape) else { continue };
         for (sought, found) in names.clone().zip(&mut *found) {
             if sought.text == name {
-                *found = (*found).max(Some(value));
+                found.note(close, value);
             }
         }
     }
