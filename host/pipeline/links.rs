@@ -38,6 +38,8 @@ pub(super) struct Links {
     is_fresh: bool,
     /// What has taken effect and is not told yet.
     pub news: Vec<News>,
+    /// What others took the place of: dropped when the pipeline is at work again.
+    replaced: Vec<Link>,
 }
 
 impl Links {
@@ -54,6 +56,7 @@ impl Links {
             states: BTreeMap::new(),
             is_fresh: true,
             news: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -69,6 +72,11 @@ impl Links {
         let old = std::mem::replace(&mut self.chain, Ok(Vec::new())).unwrap_or_default();
         self.chain = resolved.and_then(|factories| self.link(&factories, old));
         true
+    }
+
+    /// Drops what others took the place of.
+    pub fn drop_replaced(&mut self) {
+        self.replaced.clear();
     }
 
     /// Waits for a change.
@@ -118,7 +126,9 @@ impl Links {
                 Some(link) if link.version_id == factory.version_id() => chain.push(link),
                 replaced => match factory.make() {
                     Ok(runner) => {
-                        self.news.push(News { info: Arc::clone(info), is_reload: replaced.is_some() });
+                        self.news
+                            .push(News { info: Arc::clone(info), is_reload: replaced.is_some() });
+                        self.replaced.extend(replaced);
                         chain.push(Link { runner, version_id: factory.version_id() });
                     }
                     Err(error) => missing.push(format!("plugin {:?} {error}", info.name)),

@@ -61,6 +61,7 @@ impl Worker {
                     if self.batch().is_err() {
                         break;
                     }
+                    self.links.drop_replaced();
                     self.pauses.batch_ended(self.intake.has_more());
                 }
                 Step::End => break,
@@ -92,6 +93,7 @@ impl Worker {
         self.pauses.changed(begun, &mut self.links.news);
         if !self.intake.has_more() {
             self.pauses.over();
+            self.links.drop_replaced();
         }
         let why = self.links.chain.as_ref().err().map(ToString::to_string);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
