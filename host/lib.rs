@@ -53,6 +53,7 @@ pub mod decode;
 pub mod dial;
 pub mod excerpt;
 pub mod frame;
+pub mod histogram;
 pub mod line;
 pub mod notify;
 pub mod outcome;

@@ -137,6 +137,11 @@ impl Intake {
         }
     }
 
+    /// Whether a chunk is there already.
+    pub fn has_more(&self) -> bool {
+        !self.left.is_empty() || !self.chunks.is_empty()
+    }
+
     /// Takes chunks that are there, up to so many events and bytes in all, but one event at least.
     pub fn take(&mut self, max_events: usize, max_bytes: usize) -> Vec<Chunk> {
         let (mut events, mut bytes) = (0, 0);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::chain::{self, Held};
+use super::pause::News;
 use crate::runner::{Factory, Plugins, Role, Runner};
 use crate::state::State;
 
@@ -28,7 +29,6 @@ impl Link {
 
 /// All plugins of the pipeline, in order.
 pub(super) struct Links {
-    pipeline: String,
     through: Option<Vec<String>>,
     is_built_in: bool,
     plugins: watch::Receiver<Arc<Plugins>>,
@@ -36,23 +36,27 @@ pub(super) struct Links {
     /// By plugin; outlives instances and versions.
     states: BTreeMap<String, State>,
     is_fresh: bool,
+    /// What has taken effect and is not told yet.
+    pub news: Vec<News>,
+    /// What others took the place of: dropped when the pipeline is at work again.
+    replaced: Vec<Link>,
 }
 
 impl Links {
     pub fn new(
-        pipeline: &str,
         through: Option<Vec<String>>,
         is_built_in: bool,
         plugins: watch::Receiver<Arc<Plugins>>,
     ) -> Self {
         Links {
-            pipeline: pipeline.to_owned(),
             through,
             is_built_in,
             plugins,
             chain: Err(Held(vec!["it has not begun".to_owned()])),
             states: BTreeMap::new(),
             is_fresh: true,
+            news: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -68,6 +72,11 @@ impl Links {
         let old = std::mem::replace(&mut self.chain, Ok(Vec::new())).unwrap_or_default();
         self.chain = resolved.and_then(|factories| self.link(&factories, old));
         true
+    }
+
+    /// Drops what others took the place of.
+    pub fn drop_replaced(&mut self) {
+        self.replaced.clear();
     }
 
     /// Waits for a change.
@@ -102,7 +111,11 @@ impl Links {
         self.chain.iter().flatten().any(|link| link.role() == Role::Alert)
     }
 
-    fn link(&self, factories: &[Arc<dyn Factory>], mut old: Vec<Link>) -> Result<Vec<Link>, Held> {
+    fn link(
+        &mut self,
+        factories: &[Arc<dyn Factory>],
+        mut old: Vec<Link>,
+    ) -> Result<Vec<Link>, Held> {
         let mut chain = Vec::with_capacity(factories.len());
         let mut missing = Vec::new();
         for factory in factories {
@@ -111,15 +124,11 @@ impl Links {
             let kept = kept.map(|place| old.swap_remove(place));
             match kept {
                 Some(link) if link.version_id == factory.version_id() => chain.push(link),
-                _ => match factory.make() {
+                replaced => match factory.make() {
                     Ok(runner) => {
-                        tracing::info!(
-                            pipeline = self.pipeline,
-                            plugin = info.name,
-                            version = info.version,
-                            role = info.role.name(),
-                            "plugin takes effect"
-                        );
+                        self.news
+                            .push(News { info: Arc::clone(info), is_reload: replaced.is_some() });
+                        self.replaced.extend(replaced);
                         chain.push(Link { runner, version_id: factory.version_id() });
                     }
                     Err(error) => missing.push(format!("plugin {:?} {error}", info.name)),

@@ -7,6 +7,7 @@ mod deliver;
 mod halving;
 mod input;
 mod links;
+mod pause;
 mod stages;
 mod worker;
 
@@ -24,6 +25,7 @@ use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
 use crate::dead_letter::DeadLetters;
 use crate::decode::Decoder;
+use crate::histogram::Histogram;
 use crate::runner::Plugins;
 use crate::sink::SharedSink;
 use crate::tally::Tally;
@@ -75,8 +77,10 @@ impl Pending {
         let PipelineConfig { name, from, through, .. } = self.config;
         let is_built_in = from.iter().any(|source| source == BUILT_IN_SOURCE);
         let held = Arc::new(Mutex::new(None));
+        let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let worker = worker::Worker {
-            links: links::Links::new(&name, through, is_built_in, shared.plugins.clone()),
+            pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
+            links: links::Links::new(through, is_built_in, shared.plugins.clone()),
             intake: self.intake,
             sinks: self.sinks,
             tally: Arc::clone(&self.tally),
@@ -86,7 +90,7 @@ impl Pending {
         };
         let thread_name = format!("p:{name}");
         let thread = std::thread::Builder::new().name(thread_name).spawn(move || worker.run())?;
-        Ok(Pipeline { name, is_built_in, tally: self.tally, held, thread })
+        Ok(Pipeline { name, is_built_in, tally: self.tally, held, pauses, thread })
     }
 }
 
@@ -100,6 +104,8 @@ pub struct Pipeline {
     pub tally: Arc<Tally>,
     /// Why it is held, if it is.
     pub held: Arc<Mutex<Option<String>>>,
+    /// How long it stood still each time a new version of a plugin took effect.
+    pub pauses: Arc<Histogram>,
     thread: JoinHandle<()>,
 }
 

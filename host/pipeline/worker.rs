@@ -10,6 +10,7 @@ use super::Shared;
 use super::halving::Stopped;
 use super::input::Intake;
 use super::links::Links;
+use super::pause::Pauses;
 use super::stages::Run;
 use crate::batch::Batch;
 use crate::runner::{Failure, Role};
@@ -28,6 +29,7 @@ pub(super) struct Worker {
     pub name: String,
     pub intake: Intake,
     pub links: Links,
+    pub pauses: Pauses,
     pub sinks: Vec<SharedSink>,
     pub tally: Arc<Tally>,
     pub held: Arc<Mutex<Option<String>>>,
@@ -59,6 +61,8 @@ impl Worker {
                     if self.batch().is_err() {
                         break;
                     }
+                    self.links.drop_replaced();
+                    self.pauses.batch_ended(self.intake.has_more());
                 }
                 Step::End => break,
             }
@@ -84,7 +88,13 @@ impl Worker {
 
     /// Takes over changes of plugins, and tells when the pipeline is held or goes on.
     fn refresh(&mut self) {
+        let begun = std::time::Instant::now();
         self.links.refresh();
+        self.pauses.changed(begun, &mut self.links.news);
+        if !self.intake.has_more() {
+            self.pauses.over();
+            self.links.drop_replaced();
+        }
         let why = self.links.chain.as_ref().err().map(ToString::to_string);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if *held == why {
@@ -129,6 +139,7 @@ impl Worker {
         if self.links.chain.is_err() {
             return Ok(());
         }
+        self.pauses.over();
         let chunks = self.intake.take(MAX_EVENTS, MAX_BYTES);
         let (shared, name) = (self.shared.clone(), self.name.clone());
         let mut run = Run {

@@ -10,10 +10,11 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::{imports, outward};
 use super::guest::Guest;
+use super::retire::Retirement;
 use super::wasi;
 
 /// How often calls are looked at; a deadline is overrun by this much at the most.
-const TICK: Duration = Duration::from_millis(5);
+pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Compiles and links guests.
 pub struct Engine {
@@ -22,6 +23,7 @@ pub struct Engine {
     pub(super) inward: Linker<Guest>,
     /// For export plugins: what waits in them waits asynchronously.
     pub(super) outward: Linker<Guest>,
+    pub(super) retirement: Retirement,
     _ticker: Ticker,
 }
 
@@ -51,7 +53,8 @@ impl Engine {
         link_imports(&mut outward)?;
         outward::trommel::plugin::http::add_to_linker::<_, HasSelf<Guest>>(&mut outward, |g| g)?;
         let ticker = Ticker::start(inner.clone())?;
-        Ok(Arc::new(Engine { inner, inward, outward, _ticker: ticker }))
+        let retirement = Retirement::start()?;
+        Ok(Arc::new(Engine { inner, inward, outward, retirement, _ticker: ticker }))
     }
 
     pub(super) fn inner(&self) -> &wasmtime::Engine {

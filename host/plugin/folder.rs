@@ -365,7 +365,7 @@ fn note_open(open: &Open, event: &notify::Event) {
 }
 
 /// Compiling must not take the processor from the pipelines. On Linux this lowers the thread alone.
-fn lower_priority() {
+pub(super) fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), 10) {
         tracing::debug!(%error, "the priority of the loading thread stays as it is");

@@ -8,6 +8,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::engine::TICK;
 use super::http::Http;
 use super::quota::{Figures, Quota};
 use super::wasi;
@@ -53,6 +54,8 @@ pub(super) struct Call {
     pub deadline: Instant,
     /// How long it may take.
     pub time: Duration,
+    /// At how many ticks of the engine's clock it was seen to run.
+    pub ticks: u32,
     /// How much of the time so far went by outside of the guest.
     pub waited: Duration,
     /// Error lines it wrote, for its dead letter: the first few.
@@ -73,6 +76,7 @@ impl Guest {
                 now: 0,
                 deadline: Instant::now(),
                 time: Duration::ZERO,
+                ticks: 0,
                 waited: Duration::ZERO,
                 errors: Vec::new(),
             },
@@ -90,6 +94,7 @@ impl Guest {
     pub(super) fn begin(&mut self, now: u64, time: Duration) {
         self.call.now = now;
         self.call.time = time;
+        self.call.ticks = 0;
         self.call.waited = Duration::ZERO;
         self.call.deadline = Instant::now() + time;
         self.call.errors.clear();
@@ -98,6 +103,14 @@ impl Guest {
     /// How much of the call's time is left.
     pub(super) fn left(&self) -> Duration {
         self.call.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Notes that the call is still running; says whether it has run for too long. Time in which the
+    /// machine ran nothing, or everything but this guest, is not the guest's: it must also have been
+    /// seen at a quarter of the ticks.
+    pub(super) fn is_overdue(&mut self) -> bool {
+        self.call.ticks = self.call.ticks.saturating_add(1);
+        self.left().is_zero() && TICK * self.call.ticks.saturating_mul(4) >= self.call.time
     }
 
     /// Gives back time that the guest spent waiting for the host.

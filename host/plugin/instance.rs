@@ -74,12 +74,12 @@ impl Instance {
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(blueprint.output);
         let stop = blueprint.stop.clone();
-        store.epoch_deadline_callback(move |store| {
+        store.epoch_deadline_callback(move |mut store| {
             if stop.is_cancelled() {
                 return Err(Cancelled.into());
             }
-            let guest = store.data();
-            if guest.left().is_zero() {
+            let guest = store.data_mut();
+            if guest.is_overdue() {
                 return Err(TooLong(guest.call.time).into());
             }
             Ok(UpdateDeadline::Continue(1))

@@ -12,6 +12,7 @@ mod http;
 mod imports;
 mod instance;
 mod quota;
+mod retire;
 mod version;
 mod wasi;
 

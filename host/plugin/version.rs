@@ -16,6 +16,7 @@ use super::guest::Guest;
 use super::http::Http;
 use super::instance::{Blueprint, Indices, Instance};
 use super::quota::{Figures, Quota};
+use super::retire::Retirement;
 use crate::columns::Columns;
 use crate::config::PluginFile;
 use crate::outcome::{Answer, Signal};
@@ -47,6 +48,7 @@ struct Parts {
     quota: Arc<Quota>,
     figures: Arc<Figures>,
     http: Option<Arc<Http>>,
+    retirement: Retirement,
     /// Made and configured ahead of need: a swap then costs a pipeline next to nothing.
     ready: Mutex<Vec<Instance>>,
 }
@@ -106,6 +108,7 @@ impl Loader {
             quota,
             figures,
             http,
+            retirement: engine.retirement.clone(),
             ready: Mutex::default(),
         };
         let (first, wants) = parts.make()?;
@@ -196,11 +199,27 @@ impl InstanceRunner {
         // After a failure nothing can be known of what is in it, even where it could go on.
         if result.is_ok() && !instance.is_worn() {
             self.instance = Some(instance);
-        } else if result.is_ok() {
+            return result;
+        }
+        if result.is_ok() {
             let memory = instance.memory();
             tracing::debug!(plugin = self.parts.info.name, memory, "instance worn out, replaced");
         }
+        self.parts.retirement.take(instance);
         result
+    }
+}
+
+impl Drop for InstanceRunner {
+    fn drop(&mut self) {
+        let parts = Arc::clone(&self.parts);
+        self.parts.retirement.take((self.instance.take(), parts));
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.parts.retirement.take(Arc::clone(&self.parts));
     }
 }
 

@@ -4,6 +4,7 @@
 
 use trommel_plugin::alert::{Signal, Signals};
 use trommel_plugin::json::push_string;
+use trommel_plugin::pointer::Pointers;
 use trommel_plugin::{Fields, Wants, log, state};
 
 use crate::rule::{Config, Rule};
@@ -17,6 +18,8 @@ const PER_TICK: u32 = 256;
 #[derive(Debug)]
 pub struct Watch {
     rules: Vec<Rule>,
+    /// Where the rules' conditions look, in their order: a payload is read once for all of them.
+    pointers: Pointers,
 }
 
 impl Watch {
@@ -33,7 +36,8 @@ impl Watch {
                 ));
             }
         }
-        Ok(Self { rules })
+        let pointers = Pointers::new(rules.iter().filter_map(|rule| rule.condition.pointer()));
+        Ok(Self { rules, pointers })
     }
 
     /// Times, and the payload if a rule looks into it.
@@ -49,7 +53,14 @@ impl Watch {
 
     /// Looks at one event. One without a time counts as of now.
     pub fn see(&self, ty: &str, data: &str, time: Option<u64>, now: u64, signals: &mut Signals) {
-        for rule in self.rules.iter().filter(|rule| rule.condition.matches(ty, data)) {
+        let values = self.pointers.values(data);
+        let mut numbers = 0..;
+        for rule in &self.rules {
+            let number = rule.condition.pointer().and_then(|_| numbers.next());
+            let value = number.and_then(|number| values.get(number));
+            if !rule.condition.type_matches(ty) || !rule.condition.value_matches(value) {
+                continue;
+            }
             let group = rule.group(data);
             let key = rule.key(&group);
             let mut window = load(&key).unwrap_or_default();

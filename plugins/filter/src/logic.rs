@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use trommel_plugin::condition::{Condition, ConditionSpec};
+use trommel_plugin::pointer::{Pointers, Values};
 use trommel_plugin::{Fields, Wants};
 
 /// The configuration as written. Rules are read one by one, so that an error can say which.
@@ -22,12 +23,16 @@ pub struct Config {
 pub struct Rules {
     drop: Vec<Condition>,
     keep: Vec<Condition>,
+    /// Those of `drop`, then those of `keep`: a payload is read once for all of them.
+    pointers: Pointers,
 }
 
 impl Rules {
     /// Reads the rules.
     pub fn new(config: Config) -> Result<Self, String> {
-        Ok(Self { drop: read("drop", config.drop)?, keep: read("keep", config.keep)? })
+        let (drop, keep) = (read("drop", config.drop)?, read("keep", config.keep)?);
+        let pointers = Pointers::new(drop.iter().chain(&keep).filter_map(Condition::pointer));
+        Ok(Self { drop, keep, pointers })
     }
 
     /// What must be seen to decide. Types are named if all others are kept anyway, so that they
@@ -55,8 +60,10 @@ impl Rules {
 
     /// The decision for one event.
     pub fn by_event(&self, ty: &str, data: &str) -> bool {
-        let any = |rules: &[Condition]| rules.iter().any(|rule| rule.matches(ty, data));
-        !any(&self.drop) && (self.keep.is_empty() || any(&self.keep))
+        let values = self.pointers.values(data);
+        let mut number = 0;
+        let is_dropped = any(&self.drop, ty, &values, &mut number);
+        !is_dropped && (self.keep.is_empty() || any(&self.keep, ty, &values, &mut number))
     }
 }
 
@@ -67,6 +74,18 @@ fn by_type(rules: &[Condition], ty: &str) -> Option<bool> {
         return Some(false);
     }
     about.any(|rule| !rule.needs_data()).then_some(true)
+}
+
+/// Whether one of the rules matches. `number` is that of the first one's pointer, and afterwards of
+/// the first one behind them, if none matches.
+fn any(rules: &[Condition], ty: &str, values: &Values<'_>, number: &mut usize) -> bool {
+    rules.iter().any(|rule| {
+        let value = rule.pointer().and_then(|_| {
+            *number += 1;
+            values.get(*number - 1)
+        });
+        rule.type_matches(ty) && rule.value_matches(value)
+    })
 }
 
 fn read(list: &str, rules: Vec<Value>) -> Result<Vec<Condition>, String> {

@@ -1,8 +1,10 @@
 //! The bundled transform: changes payloads by a list of JSON pointers. Only the glue to the host is
-//! here; what the changes are is in `logic`, how they are made in `tree` and `node`.
+//! here; what the changes are is in `logic`, how they are made in `splice`, or in
+//! `tree` and `node` where that is not enough.
 
 mod logic;
 mod node;
+mod splice;
 mod tree;
 
 use logic::{Changes, Config};

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use trommel_plugin::pointer::Pointer;
 use trommel_plugin::{Fields, Wants};
 
+use crate::splice::{self, Spliced, Target};
 use crate::tree::{Node, Refused, Tree};
 
 /// What stands in the place of a redacted value.
@@ -37,7 +38,7 @@ pub struct Changes {
     keep_only: Vec<Pointer>,
     remove: Vec<Pointer>,
     rename: Vec<(Pointer, Pointer)>,
-    set: Vec<(Pointer, String)>,
+    set: Vec<(Target, String)>,
     redact: Vec<Pointer>,
 }
 
@@ -46,8 +47,9 @@ impl Changes {
     pub fn new(config: Config) -> Result<Self, String> {
         let rename =
             config.rename.iter().map(|(from, to)| Ok((read("rename", from)?, read("rename", to)?)));
+        let set = config.set.iter();
         let set =
-            config.set.iter().map(|(at, value)| Ok((read("set", at)?, value.get().to_string())));
+            set.map(|(at, value)| Ok((Target::new(read("set", at)?), value.get().to_string())));
         Ok(Self {
             types: config.types,
             keep_only: read_all("keep_only", &config.keep_only)?,
@@ -75,6 +77,34 @@ impl Changes {
         if data.is_empty() || self.is_empty() {
             return Ok(None);
         }
+        if let Some(spliced) = self.splice(data) {
+            return Ok(spliced);
+        }
+        self.rebuild(data)
+    }
+
+    /// All changes in the text itself: `None` if the document must be opened for one of them.
+    fn splice(&self, data: &str) -> Option<Option<String>> {
+        if !self.keep_only.is_empty() || !self.rename.is_empty() {
+            return None;
+        }
+        let mut new: Option<String> = None;
+        let mut step = |change: &dyn Fn(&str) -> Spliced| {
+            match change(new.as_deref().unwrap_or(data)) {
+                Spliced::Same => {}
+                Spliced::New(text) => new = Some(text),
+                Spliced::Beyond => return None,
+            }
+            Some(())
+        };
+        self.remove.iter().try_for_each(|at| step(&|text| splice::remove(text, at)))?;
+        self.set.iter().try_for_each(|(at, value)| step(&|text| splice::set(text, at, value)))?;
+        self.redact.iter().try_for_each(|at| step(&|text| splice::replace(text, at, REDACTED)))?;
+        Some(new)
+    }
+
+    /// All changes, in the document opened where they are.
+    fn rebuild<'a>(&'a self, data: &'a str) -> Result<Option<String>, String> {
         let mut tree = Tree::new(data);
         if !self.keep_only.is_empty() {
             let paths: Vec<&[String]> = self.keep_only.iter().map(Pointer::tokens).collect();
@@ -90,7 +120,7 @@ impl Changes {
             }
         }
         for (at, value) in &self.set {
-            put(&mut tree, at, Node::Text(value))?;
+            put(&mut tree, at.pointer(), Node::Text(value))?;
         }
         for at in &self.redact {
             tree.replace(at.tokens(), REDACTED).map_err(|error| error.to_string())?;

@@ -26,10 +26,7 @@ impl Block {
             let skip = (Self::SIZE + at - text.len()).min(Self::SIZE - 1) as u32;
             return Self { lanes: Lanes::load(bytes), skip };
         }
-        let mut bytes = [0; Self::SIZE];
-        for (to, from) in bytes.iter_mut().zip(text.iter().skip(at)) {
-            *to = *from;
-        }
+        let bytes = std::array::from_fn(|place| text.get(at + place).copied().unwrap_or(0));
         Self { lanes: Lanes::load(&bytes), skip: 0 }
     }
 
@@ -53,6 +50,25 @@ impl Block {
     }
 }
 
+/// What a first look at 64 bytes shows.
+pub(crate) enum Look {
+    /// Nothing of interest.
+    Nothing,
+    /// There is a backslash, so more than a first look is needed.
+    Backslash,
+    /// Quotes at these places that may open the name.
+    Maybe(u64),
+}
+
+/// Looks for a quote, a name of some length and a quote, by the two quotes and the first byte (the
+/// closing quote, if the name is empty). `None` where the text is too short for that.
+#[inline]
+pub(crate) fn look(text: &[u8], at: usize, length: usize, first: u8) -> Option<Look> {
+    let text = text.get(at..at.checked_add(length)?.checked_add(Block::SIZE + 1)?)?;
+    let load = |offset: usize| Some(Lanes::load(text.get(offset..)?.first_chunk()?));
+    Some(Lanes::look(&load(0)?, &load(1)?, &load(length + 1)?, first))
+}
+
 /// How far it is from `at` to the next quote or backslash; to the end if there is none.
 #[inline]
 pub(crate) fn to_special(text: &[u8], at: usize) -> usize {
@@ -71,8 +87,10 @@ pub(crate) fn to_special(text: &[u8], at: usize) -> usize {
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod lanes {
     use core::arch::wasm32::{
-        u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128, v128_any_true, v128_or,
+        u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128, v128_and, v128_any_true, v128_or,
     };
+
+    use super::Look;
 
     /// Four vectors.
     pub(super) struct Lanes([v128; 4]);
@@ -99,9 +117,34 @@ mod lanes {
         #[inline]
         pub(super) fn have(&self, byte: u8) -> bool {
             let byte = u8x16_splat(byte);
-            let [a, b, c, d] = self.0.map(|lane| u8x16_eq(lane, byte));
-            v128_any_true(v128_or(v128_or(a, b), v128_or(c, d)))
+            v128_any_true(any(self.0.map(|lane| u8x16_eq(lane, byte))))
         }
+    }
+
+    impl Lanes {
+        #[inline]
+        pub(super) fn look(opening: &Self, firsts: &Self, closing: &Self, first: u8) -> Look {
+            let (quote, first) = (u8x16_splat(b'"'), u8x16_splat(first));
+            let hits = [0, 1, 2, 3].map(|lane| {
+                let quotes =
+                    v128_and(u8x16_eq(opening.0[lane], quote), u8x16_eq(closing.0[lane], quote));
+                v128_and(quotes, u8x16_eq(firsts.0[lane], first))
+            });
+            let backslash = u8x16_splat(b'\\');
+            let backslashes = any(opening.0.map(|lane| u8x16_eq(lane, backslash)));
+            if !v128_any_true(v128_or(any(hits), backslashes)) {
+                Look::Nothing
+            } else if v128_any_true(backslashes) {
+                Look::Backslash
+            } else {
+                Look::Maybe(mask(hits))
+            }
+        }
+    }
+
+    #[inline]
+    fn any([a, b, c, d]: [v128; 4]) -> v128 {
+        v128_or(v128_or(a, b), v128_or(c, d))
     }
 
     /// Becomes one load.
@@ -129,6 +172,8 @@ mod lanes {
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod lanes {
+    use super::Look;
+
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
@@ -159,6 +204,15 @@ mod lanes {
         #[inline]
         pub(super) fn have(&self, byte: u8) -> bool {
             self.0.iter().any(|lane| zeros(lane ^ (ONES * u64::from(byte))) != 0)
+        }
+
+        #[inline]
+        pub(super) fn look(opening: &Self, firsts: &Self, closing: &Self, first: u8) -> Look {
+            if opening.have(b'\\') {
+                return Look::Backslash;
+            }
+            let hits = opening.equal(b'"') & closing.equal(b'"') & firsts.equal(first);
+            if hits == 0 { Look::Nothing } else { Look::Maybe(hits) }
         }
 
         #[inline]

@@ -102,10 +102,21 @@ impl Condition {
         self.ty.as_ref().is_none_or(|pattern| glob::matches(pattern, ty))
     }
 
+    /// Where it looks in the payload, if it does.
+    pub fn pointer(&self) -> Option<&Pointer> {
+        self.value.as_ref().map(|(pointer, _)| pointer)
+    }
+
     /// Whether the part about the payload holds. An event without payload has no value anywhere.
     pub fn data_matches(&self, data: &str) -> bool {
-        let Some((pointer, test)) = &self.value else { return true };
-        match pointer.find(data) {
+        self.pointer().is_none_or(|pointer| self.value_matches(pointer.find(data)))
+    }
+
+    /// The same, for the value that was found where [`pointer`](Self::pointer) points to: whoever
+    /// has several conditions finds all values in one pass.
+    pub fn value_matches(&self, found: Option<&str>) -> bool {
+        let Some((_, test)) = &self.value else { return true };
+        match found {
             None => !test.exists,
             Some(found) => {
                 test.exists
@@ -143,7 +154,13 @@ impl Wanted {
         match &self.value {
             Value::Null | Value::Bool(_) => false,
             Value::String(text) => json::string(found).is_some_and(|found| found == *text),
-            wanted => serde_json::from_str(found).is_ok_and(|found| same(wanted, &found)),
+            wanted => {
+                // Another kind of value is told by its first byte.
+                let kind =
+                    |text: &str| text.bytes().next().filter(|byte| b"\"{[ntf".contains(byte));
+                kind(found) == kind(&self.text)
+                    && serde_json::from_str(found).is_ok_and(|found| same(wanted, &found))
+            }
         }
     }
 }

@@ -172,13 +172,21 @@ pub(crate) fn value(text: &str) -> Option<&str> {
     Walk { text, at: 0, first: true }.value()
 }
 
-/// The value that begins at a place.
-pub(crate) fn value_at(text: &str, at: usize) -> Option<&str> {
-    text.get(at..skip_value(text.as_bytes(), at)?)
+/// Where the first element of the array begins that begins at a place.
+pub(crate) fn first_element(text: &[u8], start: usize) -> Option<usize> {
+    let at = skip_space(text, start + 1);
+    (*text.get(at)? != b']').then_some(at)
 }
 
+/// Where the element begins that follows the one that begins at a place.
+pub(crate) fn next_element(text: &[u8], element: usize) -> Option<usize> {
+    let at = skip_space(text, skip_value(text, element)?);
+    (*text.get(at)? == b',').then(|| skip_space(text, at + 1))
+}
+
+/// Behind the value that begins at a place.
 #[inline]
-fn skip_value(text: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn skip_value(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' => skip_string(text, at).map(|(end, _)| end),
         b'{' | b'[' => skip_nested(text, at),

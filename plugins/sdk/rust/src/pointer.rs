@@ -3,11 +3,12 @@
 //! counts, as for serde_json.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::json;
-use crate::scan::{self, Name};
+use crate::scan::{self, Found, Name};
 
 /// Finds the value that a pointer points to, as it stands in the text. Only what lies around the
 /// path is looked at: several times cheaper than making a value of the whole.
@@ -76,25 +77,101 @@ impl Pointer {
     /// The value it points to in a text, if there is one.
     #[inline]
     pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let bytes = text.as_bytes();
         let Some((last, above)) = self.names.split_last() else { return json::value(text) };
-        let text = above.iter().try_fold(text, |value, name| child(value, name))?;
-        child(text, last)
+        let (mut start, mut end) = (scan::skip_space(bytes, 0), bytes.len());
+        for name in above {
+            start = child(bytes, start, end, name)?;
+            end = json::skip_value(bytes, start)?;
+        }
+        let start = child(bytes, start, end, last)?;
+        text.get(start..json::skip_value(bytes, start)?)
+    }
+
+    /// Where the value it points to stands in a text, if there is one.
+    ///
+    /// # Errors
+    /// If a name on the way occurs more than once in its object: other values, which do not count,
+    /// would hide behind a change.
+    pub fn place(&self, text: &str) -> Result<Option<Place>, Repeated> {
+        let bytes = text.as_bytes();
+        let start = scan::skip_space(bytes, 0);
+        let mut place = Place { start, value: start..bytes.len() };
+        for name in &self.names {
+            let Range { start, end } = place.value;
+            let child = match bytes.get(start) {
+                Some(b'{') => {
+                    let found = scan::member(bytes, start, end, name);
+                    if found.is_repeated() {
+                        return Err(Repeated);
+                    }
+                    found.value().map(|value| (found.start(bytes), value))
+                }
+                Some(b'[') => element(bytes, start, name).map(|element| (element, element)),
+                _ => None,
+            };
+            let end = child.and_then(|(_, value)| json::skip_value(bytes, value));
+            let (Some((start, value)), Some(end)) = (child, end) else { return Ok(None) };
+            place = Place { start, value: value..end };
+        }
+        if self.names.is_empty() {
+            let Some(end) = json::skip_value(bytes, start) else { return Ok(None) };
+            place.value.end = end;
+        }
+        Ok(Some(place))
+    }
+
+    /// Its last name, and the pointer to what holds that; `None` for the empty pointer.
+    pub fn split_last(&self) -> Option<(Self, &str)> {
+        let ((last, tokens), (_, names)) = (self.tokens.split_last()?, self.names.split_last()?);
+        Some((Self { tokens: tokens.to_vec(), names: names.to_vec() }, last))
     }
 }
 
-/// The value of a member or of an element.
+/// Where a member or an element begins, of the value that begins at a place.
 #[inline]
-fn child<'a>(value: &'a str, name: &Name) -> Option<&'a str> {
-    let start = scan::skip_space(value.as_bytes(), 0);
-    match value.as_bytes().get(start)? {
-        b'{' => {
-            let object = value.get(start..)?;
-            let mut found = [None];
-            scan::members(object.as_bytes(), std::iter::once(name), &mut found);
-            json::value_at(object, found[0]?)
-        }
-        b'[' => json::elements(value)?.nth(index(name.text())?)?.ok(),
+fn child(text: &[u8], start: usize, end: usize, name: &Name) -> Option<usize> {
+    match text.get(start)? {
+        b'{' => scan::member(text, start, end, name).value(),
+        b'[' => element(text, start, name),
         _ => None,
+    }
+}
+
+fn element(text: &[u8], start: usize, name: &Name) -> Option<usize> {
+    let mut element = json::first_element(text, start)?;
+    for _ in 0..index(name.text())? {
+        element = json::next_element(text, element)?;
+    }
+    Some(element)
+}
+
+/// Where a value stands in a text, for those that change it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where its member begins, with the quote of the name; where it begins itself, if it is an
+    /// element or the whole.
+    pub start: usize,
+    /// The value.
+    pub value: Range<usize>,
+}
+
+/// A name occurs more than once in its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated;
+
+/// Several values, found by [`Pointers::values`].
+#[derive(Debug, Clone)]
+pub struct Values<'a> {
+    few: [Option<&'a str>; AT_ONCE],
+    many: Vec<Option<&'a str>>,
+}
+
+impl<'a> Values<'a> {
+    /// The value of a pointer by its number.
+    pub fn get(&self, number: usize) -> Option<&'a str> {
+        let values = if self.many.is_empty() { &self.few[..] } else { &self.many };
+        values.get(number).copied().flatten()
     }
 }
 
@@ -170,71 +247,102 @@ impl Pointers {
         self.count == 0
     }
 
+    /// Finds them all, without allocating if there are eight or less.
+    pub fn values<'a>(&self, text: &'a str) -> Values<'a> {
+        let mut values = Values { few: [None; AT_ONCE], many: Vec::new() };
+        if self.count <= AT_ONCE {
+            self.find(text, &mut values.few);
+        } else {
+            values.many.resize(self.count, None);
+            self.find(text, &mut values.many);
+        }
+        values
+    }
+
     /// Finds them all: `values` gets the value of each, in order. It must hold [`len`](Self::len)
     /// places; what is there before is gone.
     pub fn find<'a>(&self, text: &'a str, values: &mut [Option<&'a str>]) {
         values.fill(None);
-        if !self.root.here.is_empty() {
-            self.root.settle(json::value(text), values);
+        for number in &self.root.here {
+            if let Some(place) = values.get_mut(*number) {
+                *place = json::value(text);
+            }
         }
-        self.root.find_below(text, values);
+        let start = scan::skip_space(text.as_bytes(), 0);
+        self.root.find_below(text, start, text.len(), values);
     }
 }
 
 impl Step {
-    /// Notes a value for those that end here, and looks into it for the others.
-    fn take<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
-        self.settle(value, values);
-        if let Some(value) = value {
-            self.find_below(value, values);
-        }
-    }
-
-    fn settle<'a>(&self, value: Option<&'a str>, values: &mut [Option<&'a str>]) {
+    /// Notes the value that begins at a place for those that end here, and looks into it for the
+    /// others.
+    fn take<'a>(&self, text: &'a str, start: usize, values: &mut [Option<&'a str>]) {
+        let Some(end) = json::skip_value(text.as_bytes(), start) else { return };
         for number in &self.here {
             if let Some(place) = values.get_mut(*number) {
-                *place = value;
+                *place = text.get(start..end);
             }
         }
+        self.find_below(text, start, end, values);
     }
 
-    fn find_below<'a>(&self, value: &'a str, values: &mut [Option<&'a str>]) {
-        if self.below.is_empty() {
-            return;
-        }
-        let start = scan::skip_space(value.as_bytes(), 0);
-        match (value.as_bytes().get(start), value.get(start..)) {
-            (Some(b'{'), Some(object)) => self.find_members(object, values),
-            (Some(b'['), Some(array)) => self.find_elements(array, values),
+    fn find_below<'a>(
+        &self,
+        text: &'a str,
+        start: usize,
+        end: usize,
+        values: &mut [Option<&'a str>],
+    ) {
+        match (&self.below[..], text.as_bytes().get(start)) {
+            ([], _) => {}
+            ([(name, step)], _) => {
+                if let Some(at) = child(text.as_bytes(), start, end, name) {
+                    step.take(text, at, values);
+                }
+            }
+            (_, Some(b'{')) => self.find_members(text, start, end, values),
+            (_, Some(b'[')) => self.find_elements(text, start, values),
             _ => {}
         }
     }
 
-    fn find_members<'a>(&self, object: &'a str, values: &mut [Option<&'a str>]) {
+    fn find_members<'a>(
+        &self,
+        text: &'a str,
+        start: usize,
+        end: usize,
+        values: &mut [Option<&'a str>],
+    ) {
         for some in self.below.chunks(AT_ONCE) {
-            let mut found = [None; AT_ONCE];
-            scan::members(object.as_bytes(), some.iter().map(|(name, _)| name), &mut found);
+            let mut found = [Found::default(); AT_ONCE];
+            let names = some.iter().map(|(name, _)| name);
+            scan::members(text.as_bytes(), start, end, names, &mut found);
             for ((_, step), at) in some.iter().zip(found) {
-                if let Some(at) = at {
-                    step.take(json::value_at(object, at), values);
+                if let Some(at) = at.value() {
+                    step.take(text, at, values);
                 }
             }
         }
     }
 
-    fn find_elements<'a>(&self, array: &'a str, values: &mut [Option<&'a str>]) {
+    fn find_elements<'a>(&self, text: &'a str, start: usize, values: &mut [Option<&'a str>]) {
         let mut wanted: Vec<(usize, &Step)> = Vec::new();
         for (name, step) in &self.below {
             wanted.extend(index(name.text()).map(|place| (place, step)));
         }
         wanted.sort_by_key(|(place, _)| *place);
-        let elements = json::elements(array).into_iter().flatten().map_while(Result::ok);
-        let mut wanted = wanted.into_iter().peekable();
-        for (place, element) in elements.enumerate() {
-            match wanted.next_if(|(sought, _)| *sought == place) {
-                Some((_, step)) => step.take(Some(element), values),
-                None if wanted.peek().is_none() => return,
-                None => {}
+        let mut element = json::first_element(text.as_bytes(), start);
+        let mut at = 0;
+        for (place, step) in wanted {
+            while at < place {
+                element = element.and_then(|here| json::next_element(text.as_bytes(), here));
+                at += 1;
+                if element.is_none() {
+                    return;
+                }
+            }
+            if let Some(element) = element {
+                step.take(text, element, values);
             }
         }
     }

@@ -4,7 +4,9 @@
 //! The text is the host's, which hands out JSON only. On other text the answer means nothing, but
 //! nothing panics and every loop ends.
 
-use crate::block::Block;
+use std::ops::Range;
+
+use crate::block::{self, Block, Look};
 use crate::escape::unescape;
 
 /// A name to look for among the members of an object.
@@ -57,27 +59,118 @@ impl Name {
     }
 }
 
+/// Members of one name, as far as they were found.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Found {
+    /// Where the value of the last one begins, if there is one.
+    value: usize,
+    /// Where its name ends.
+    close: usize,
+    count: usize,
+}
+
+impl Found {
+    #[inline]
+    fn note(&mut self, close: usize, value: usize) {
+        if value > self.value {
+            (self.value, self.close) = (value, close);
+        }
+        self.count += 1;
+    }
+
+    /// Where the value of the last one begins.
+    pub(crate) fn value(self) -> Option<usize> {
+        (self.count > 0).then_some(self.value)
+    }
+
+    /// Whether there are several.
+    pub(crate) fn is_repeated(self) -> bool {
+        self.count > 1
+    }
+
+    /// Where the last one begins: its opening quote.
+    pub(crate) fn start(self, text: &[u8]) -> usize {
+        opening(text, self.close)
+    }
+}
+
+/// The opening quote of the string that the quote at a place ends.
+fn opening(text: &[u8], close: usize) -> usize {
+    let mut open = close;
+    while let Some(before) = open.checked_sub(1) {
+        open = before;
+        if text[open] == b'"' && !is_escaped(text, open) {
+            break;
+        }
+    }
+    open
+}
+
 /// Whether an odd number of backslashes stands before a place.
 fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// Finds members of an object: `text` begins at its brace and does not reach beyond its end, but for
-/// white space. `found` says for each name where the value of the last member of that name begins.
+/// Finds the members of a name in an object that begins at a place and does not reach beyond `end`.
 ///
-/// Only quotes are looked for at first. How deep one lies is worked out when it may end a name that
-/// is sought.
+/// At first only two quotes at the name's distance are looked for, and how deep they lie is worked
+/// out only when the name is between them.
 #[inline]
+pub(crate) fn member(text: &[u8], start: usize, end: usize, name: &Name) -> Found {
+    let mut found = [Found::default()];
+    let mut structure = Structure { base: start, ..Structure::default() };
+    let mut base = start;
+    let first = name.text.as_bytes().first().copied().unwrap_or(b'"');
+    while name.is_plain
+        && base + Block::SIZE <= end
+        && let Some(look) = block::look(text, base, name.text.len(), first)
+    {
+        match look {
+            Look::Nothing => {}
+            Look::Backslash => break,
+            Look::Maybe(mut opening) => {
+                while opening != 0 {
+                    let close = base + opening.trailing_zeros() as usize + name.text.len() + 1;
+                    opening &= opening - 1;
+                    if let Some(value) = structure.member(text, close, end, name) {
+                        found[0].note(close, value);
+                    }
+                }
+            }
+        }
+        base += Block::SIZE;
+    }
+    // The end of the text, or what has escapes in it.
+    let before = if base == start { 0 } else { Block::at(text, base - Block::SIZE).equal(b'"') };
+    let quotes = Quotes { seen: before, ..Quotes::default() };
+    rest(text, base..end, quotes, &mut structure, std::iter::once(name), &mut found);
+    found[0]
+}
+
+/// The same for several names in one pass.
 pub(crate) fn members<'n>(
     text: &[u8],
+    start: usize,
+    end: usize,
     names: impl Iterator<Item = &'n Name> + Clone,
-    found: &mut [Option<usize>],
+    found: &mut [Found],
 ) {
-    let mut quotes = Quotes::default();
-    let mut structure = Structure::default();
-    let mut base = 0;
-    while base < text.len() {
+    let mut structure = Structure { base: start, ..Structure::default() };
+    rest(text, start..end, Quotes::default(), &mut structure, names, found);
+}
+
+/// Finds members in the rest of an object, whatever escapes it has.
+fn rest<'n>(
+    text: &[u8],
+    range: Range<usize>,
+    mut quotes: Quotes,
+    structure: &mut Structure,
+    names: impl Iterator<Item = &'n Name> + Clone,
+    found: &mut [Found],
+) {
+    let mut base = range.start;
+    while base < range.end {
         let block = Block::at(text, base);
         let before = quotes.seen;
         let escaped = quotes.read(&block);
@@ -87,16 +180,13 @@ pub(crate) fn members<'n>(
                 while ends != 0 {
                     let close = base + ends.trailing_zeros() as usize;
                     ends &= ends - 1;
-                    if name.is_before(text, close)
-                        && let Some(value) = after_colon(text, close)
-                        && structure.is_name(text, close)
-                    {
-                        *found = (*found).max(Some(value));
+                    if let Some(value) = structure.member(text, close, range.end, name) {
+                        found.note(close, value);
                     }
                 }
             }
             if escaped != 0 {
-                escaped_members(text, base, escaped, names.clone(), found, &mut structure);
+                escaped_members(text, base, range.end, escaped, names.clone(), found, structure);
             }
         }
         base += Block::SIZE;
@@ -109,30 +199,25 @@ pub(crate) fn members<'n>(
 fn escaped_members<'n>(
     text: &[u8],
     base: usize,
+    end: usize,
     mut ends: u64,
     names: impl Iterator<Item = &'n Name> + Clone,
-    found: &mut [Option<usize>],
+    found: &mut [Found],
     structure: &mut Structure,
 ) {
     while ends != 0 {
         let close = base + ends.trailing_zeros() as usize;
         ends &= ends - 1;
-        let Some(value) = after_colon(text, close) else { continue };
+        let Some(value) = after_colon(text, close).filter(|_| close < end) else { continue };
         if !structure.is_name(text, close) {
             continue;
         }
-        let mut open = close;
-        while let Some(before) = open.checked_sub(1) {
-            open = before;
-            if text[open] == b'"' && !is_escaped(text, open) {
-                break;
-            }
-        }
+        let open = opening(text, close);
         let raw = text.get(open + 1..close).and_then(|raw| std::str::from_utf8(raw).ok());
         let Some(name) = raw.and_then(unescape) else { continue };
         for (sought, found) in names.clone().zip(&mut *found) {
             if sought.text == name {
-                *found = (*found).max(Some(value));
+                found.note(close, value);
             }
         }
     }
@@ -254,6 +339,14 @@ struct Structure {
 }
 
 impl Structure {
+    /// Where the value begins, if the quote at a place ends this name of a member.
+    fn member(&mut self, text: &[u8], close: usize, end: usize, name: &Name) -> Option<usize> {
+        if close >= end || !name.is_before(text, close) {
+            return None;
+        }
+        after_colon(text, close).filter(|_| self.is_name(text, close))
+    }
+
     /// Whether the quote at a place ends a string that lies directly in the outermost value. Places
     /// may be asked for within a block in any order, and blocks forwards only.
     #[inline]
