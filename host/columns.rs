@@ -2,6 +2,9 @@
 //! its texts already lie one after the other. Pure data. Key type: [`Columns`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 /// A range of bytes within one of a batch's texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,16 +158,37 @@ impl Texts {
         &mut self,
         write: impl FnOnce(&mut String) -> Result<(), E>,
     ) -> Result<Span, E> {
+        let span = self.try_push_line_with(write)?;
+        let written = &self.text.as_bytes()[span.range()];
+        self.has_inner_newline |= memchr::memchr(b'\n', written).is_some();
+        Ok(span)
+    }
+
+    /// Adds what `write` appends, which must be compact JSON and so one line, or nothing when it fails.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    #[inline]
+    pub fn try_push_line_with<E>(
+        &mut self,
+        write: impl FnOnce(&mut String) -> Result<(), E>,
+    ) -> Result<Span, E> {
         let start = self.text.len();
         if let Err(error) = write(&mut self.text) {
             self.text.truncate(start);
             return Err(error);
         }
         let end = self.text.len();
-        self.has_inner_newline |= memchr::memchr(b'\n', &self.text.as_bytes()[start..]).is_some();
         self.text.push('\n');
         // Batches are capped far below 4 GiB.
         Ok(Span { start: start as u32, end: end as u32 })
+    }
+
+    /// Empties it, for the next batch.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_TEXT);
+        self.has_inner_newline = false;
     }
 
     /// The text of a span.
@@ -214,30 +238,48 @@ impl Texts {
 #[derive(Debug, Default)]
 pub struct Names {
     values: Vec<Box<str>>,
-    numbers: std::collections::HashMap<Box<str>, u32>,
+    numbers: HashMap<Box<str>, u32, RandomState>,
     last: u32,
 }
 
+/// So many names are kept for the next batch.
+const KEPT_NAMES: usize = 256;
+/// So much room is kept for the next batch, in bytes.
+const KEPT_TEXT: usize = 1 << 20;
+
 impl Names {
     /// The number of a text, new if it was not seen before.
+    #[inline]
     pub fn number(&mut self, text: &str) -> u32 {
         // Neighbouring events are mostly of one kind.
         if self.values.get(self.last as usize).is_some_and(|last| **last == *text) {
             return self.last;
         }
-        self.last = match self.numbers.get(text) {
-            Some(number) => *number,
-            None => {
-                let number = self.values.len() as u32;
-                self.values.push(text.into());
-                self.numbers.insert(text.into(), number);
-                number
-            }
-        };
+        self.last = self.look_up(text);
         self.last
     }
 
+    fn look_up(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.values.len() as u32;
+        self.values.push(text.into());
+        self.numbers.insert(text.into(), number);
+        number
+    }
+
+    /// Forgets the names if they have become many; whether it did. Numbers given before are void then.
+    pub fn forget_many(&mut self) -> bool {
+        let are_many = self.values.len() > KEPT_NAMES;
+        if are_many {
+            *self = Names::default();
+        }
+        are_many
+    }
+
     /// The text of a number.
+    #[inline]
     pub fn get(&self, number: u32) -> &str {
         &self.values[number as usize]
     }

@@ -33,27 +33,42 @@ impl Decoder {
     /// # Errors
     /// When there is no event in the frame. The frame is in the batch all the same, with no event.
     pub fn decode(&self, stream: &str, frame: Frame, batch: &mut Batch) -> Result<(), DecodeError> {
-        let settled = if frame.is_text { Ok(None) } else { canonical(&frame.bytes) };
-        let (settled, error) = match settled {
-            Ok(settled) => (settled, None),
-            Err(error) => (None, Some(error)),
-        };
-        let is_text = frame.is_text;
-        // Cheap: the bytes are shared, not copied.
-        let bytes = frame.bytes.clone();
-        batch.push_frame(frame, settled.clone());
-        if is_text {
+        if frame.is_text {
+            batch.push_frame(frame, None);
             return Err(DecodeError::TextFrame);
         }
-        if let Some(error) = error {
-            return Err(error);
-        }
-        self.push_event(stream, settled.as_deref().unwrap_or(&bytes), batch)
+        let (canonical, result) = match Envelope::read(&frame.bytes) {
+            Some(envelope) => (None, self.push_event(stream, &frame.bytes, &envelope, batch)),
+            None => match canonical(&frame.bytes) {
+                Ok(settled) => {
+                    let result = self.push_settled(stream, &settled, batch);
+                    (Some(settled), result)
+                }
+                Err(error) => (None, Err(error)),
+            },
+        };
+        batch.push_frame(frame, canonical);
+        result
     }
 
-    fn push_event(&self, stream: &str, bytes: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+    fn push_settled(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
         let envelope = Envelope::read(bytes)
             .ok_or_else(|| DecodeError::Envelope("a time beyond the years 1 to 9999".to_owned()))?;
+        self.push_event(stream, bytes, &envelope, batch)
+    }
+
+    fn push_event(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        envelope: &Envelope<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
         for (value, name) in
             [(envelope.id, "id"), (envelope.source, "source"), (envelope.ty, "type")]
         {
@@ -61,8 +76,8 @@ impl Decoder {
                 return Err(DecodeError::Missing(name));
             }
         }
-        let mut extra = Extra::read(&envelope);
-        let (payload, content_type, schema) = self.payload(stream, bytes, &envelope, &mut extra);
+        let extra = Extra::read(envelope);
+        let (payload, content_type, schema) = self.payload(stream, bytes, envelope, &extra);
         batch.push(&NewRow {
             id: envelope.id,
             source: envelope.source,
@@ -84,7 +99,7 @@ impl Decoder {
         stream: &str,
         bytes: &[u8],
         envelope: &Envelope<'a>,
-        extra: &mut Extra<'a>,
+        extra: &Extra<'a>,
     ) -> (Payload, &'a str, &'a str) {
         let given = first(envelope.content_type, extra.content_type);
         let schema = first(envelope.schema, extra.schema);

@@ -28,8 +28,13 @@ pub struct Envelope<'a> {
     pub data: Data<'a>,
     /// Number of entries in the attribute map.
     pub attribute_count: u32,
+    /// The first of them, so that the usual few need not be read twice.
+    first: [(&'a str, Attribute<'a>); FEW],
     bytes: &'a [u8],
 }
+
+/// Up to how many attributes are usual.
+const FEW: usize = 4;
 
 /// The payload of an envelope, one of its three fields.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,17 +71,13 @@ pub enum Attribute<'a> {
     Empty,
 }
 
-/// The bytes to read a frame's envelope from: the frame itself, or, where it is odd, the same event
-/// written anew.
+/// The same event written anew, for a frame whose envelope is odd.
 ///
 /// # Errors
 /// When prost cannot read the frame either.
-pub fn canonical(frame: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
-    if Envelope::read(frame).is_some() {
-        return Ok(None);
-    }
+pub fn canonical(frame: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let event = CloudEvent::decode(frame).map_err(|e| DecodeError::Envelope(e.to_string()))?;
-    Ok(Some(event.encode_to_vec()))
+    Ok(event.encode_to_vec())
 }
 
 impl<'a> Envelope<'a> {
@@ -91,6 +92,7 @@ impl<'a> Envelope<'a> {
             schema: "",
             data: Data::None,
             attribute_count: 0,
+            first: [("", Attribute::Empty); FEW],
             bytes,
         };
         let mut reader = Reader::new(bytes);
@@ -103,7 +105,10 @@ impl<'a> Envelope<'a> {
                 3 => drop(value.text()?),
                 4 => envelope.ty = value.text()?,
                 5 => {
-                    read_attribute(value.bytes()?)?;
+                    let attribute = read_attribute(value.bytes()?)?;
+                    if let Some(place) = envelope.first.get_mut(envelope.attribute_count as usize) {
+                        *place = attribute;
+                    }
                     envelope.attribute_count += 1;
                 }
                 6 => envelope.set_data(Data::Binary(value.bytes()?))?,
@@ -123,19 +128,21 @@ impl<'a> Envelope<'a> {
     }
 
     /// The entries of the attribute map, in the order of the wire.
-    pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Attribute<'a>)> {
-        let mut reader = Reader::new(self.bytes);
-        let mut left = self.attribute_count;
-        std::iter::from_fn(move || {
-            while left > 0 && !reader.is_done() {
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Attribute<'a>)> + '_ {
+        let count = self.attribute_count as usize;
+        let few = &self.first[..count.min(FEW)];
+        // More than a few are read again from where they are.
+        let mut reader = Reader::new(if count > FEW { self.bytes } else { &[] });
+        let rest = std::iter::from_fn(move || {
+            while !reader.is_done() {
                 let (number, value) = reader.field()?;
                 if number == 5 {
-                    left -= 1;
                     return read_attribute(value.bytes()?);
                 }
             }
             None
-        })
+        });
+        few.iter().copied().chain(rest.skip(FEW))
     }
 
     /// Two payload fields, or one twice, would have to be merged: that is odd.
@@ -231,7 +238,11 @@ mod tests {
     use super::super::proto::cloudevents::v1::{
         CloudEventAttributeValue, cloud_event, cloud_event_attribute_value::Value as Ce,
     };
+    use super::super::registry::Registry;
+    use super::super::table::tests::random;
     use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng as _;
 
     fn event() -> CloudEvent {
         CloudEvent {
@@ -264,7 +275,6 @@ mod tests {
         attributes.sort_by_key(|a| a.0);
         assert_eq!(attributes[0], ("n", Attribute::Integer(-3)));
         assert_eq!(attributes[1], ("subject", Attribute::Text("tenant")));
-        assert!(canonical(&bytes).unwrap().is_none());
     }
 
     #[test]
@@ -280,7 +290,7 @@ mod tests {
         };
         bytes.extend(second.encode_to_vec());
         assert!(Envelope::read(&bytes).is_none());
-        let settled = canonical(&bytes).unwrap().unwrap();
+        let settled = canonical(&bytes).unwrap();
         let envelope = Envelope::read(&settled).unwrap();
         assert_eq!(envelope.data, Data::Message { type_url: "a/b.C", value: &[9] });
     }
@@ -289,5 +299,73 @@ mod tests {
     fn garbage_is_an_error() {
         assert!(canonical(b"\xff\xff\xff").is_err());
         assert!(canonical(b"\x0a\x02\xff\xfe").is_err(), "an id that is not UTF-8");
+    }
+
+    fn attribute(value: &CloudEventAttributeValue) -> Attribute<'_> {
+        match value.value.as_ref() {
+            None => Attribute::Empty,
+            Some(Ce::CeBoolean(value)) => Attribute::Boolean(*value),
+            Some(Ce::CeInteger(value)) => Attribute::Integer(*value),
+            Some(Ce::CeString(text) | Ce::CeUri(text) | Ce::CeUriRef(text)) => {
+                Attribute::Text(text)
+            }
+            Some(Ce::CeBytes(bytes)) => Attribute::Bytes(bytes),
+            Some(Ce::CeTimestamp(time)) => {
+                Attribute::Time(Timestamp::new(time.seconds, time.nanos).unwrap())
+            }
+        }
+    }
+
+    /// What is read in place is what prost reads. Whether it was.
+    fn agree(bytes: &[u8]) -> bool {
+        let Some(read) = Envelope::read(bytes) else { return false };
+        let event = CloudEvent::decode(bytes).unwrap();
+        assert_eq!((read.id, read.source, read.ty), (&*event.id, &*event.source, &*event.r#type));
+        assert_eq!((read.content_type, read.schema), (&*event.datacontenttype, &*event.dataschema));
+        assert_eq!(read.time, event.time.and_then(|t| Timestamp::new(t.seconds, t.nanos)));
+        let data = match event.data.as_ref() {
+            None => Data::None,
+            Some(cloud_event::Data::BinaryData(bytes)) => Data::Binary(bytes),
+            Some(cloud_event::Data::TextData(text)) => Data::Text(text),
+            Some(cloud_event::Data::ProtoData(any)) => {
+                Data::Message { type_url: &any.type_url, value: &any.value }
+            }
+        };
+        assert_eq!(read.data, data);
+        assert_eq!(read.attributes().count(), event.attributes.len());
+        for (key, value) in read.attributes() {
+            assert_eq!(value, attribute(&event.attributes[key]), "{key}");
+        }
+        true
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_read_in_place_is_what_prost_reads(seed: u64) {
+            let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+            let registry = Registry::built_in();
+            let id = registry.named("cloudevents.v1.CloudEvent").unwrap();
+            let mut bytes = random::message(&mut rng, registry.descriptor(id), 0).encode_to_vec();
+            assert!(agree(&bytes), "not read in place: {bytes:?}");
+            for _ in 0..20 {
+                bytes = random::mangle(&mut rng, &bytes);
+                agree(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn many_attributes_are_all_there() {
+        for count in 0..40 {
+            let mut event = event();
+            event.attributes = (0..count)
+                .map(|n| {
+                    (format!("a{n}"), CloudEventAttributeValue { value: Some(Ce::CeInteger(n)) })
+                })
+                .collect();
+            assert!(agree(&event.encode_to_vec()), "{count}");
+        }
     }
 }

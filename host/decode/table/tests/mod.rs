@@ -1,6 +1,6 @@
 //! What is written by table is the text that the slow way writes.
 
-mod random;
+pub mod random;
 mod schema;
 
 use proptest::prelude::*;
