@@ -64,10 +64,10 @@ fn json(which: usize, rounds: usize) -> usize {
     let registry = Registry::built_in();
     let (_, full_name, payload) = &payloads()[which];
     let message = registry.named(full_name).unwrap();
-    let mut out = String::new();
+    let mut out = Vec::new();
     run(rounds, || {
         out.clear();
-        registry.write_json(message, payload, &mut out).unwrap();
+        registry.write_json_bytes(message, payload, &mut out).unwrap();
         std::hint::black_box(&out);
     });
     rounds

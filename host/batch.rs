@@ -12,15 +12,15 @@ use crate::columns::{Blobs, Columns, Fields, Lines, Names, Span, Texts};
 use crate::frame::Frame;
 use crate::line::{self, Event};
 use crate::outcome::{Outcomes, Verdicts, lines};
-use crate::text::{Timestamp, push_compact_json, push_json_string};
+use crate::text::{Append as _, Timestamp, push_compact_json, push_json_string};
 
 /// Turns payloads that are not JSON into JSON: the decoder, as the batch sees it.
 pub trait Transcode {
-    /// Appends the payload as compact JSON.
+    /// Appends the payload as compact JSON, which is UTF-8.
     ///
     /// # Errors
     /// Why it cannot be done, for the dead letter.
-    fn json(&self, message: u16, payload: &[u8], out: &mut String) -> Result<(), String>;
+    fn json(&self, message: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 }
 
 /// Number of an event in the batch's table.
@@ -166,6 +166,8 @@ pub struct Batch {
     data: Texts,
     lines: Texts,
     shapes: Shapes,
+    /// Where JSON is written before it is text.
+    scratch: Vec<u8>,
 }
 
 impl Shapes {
@@ -225,6 +227,8 @@ impl Shapes {
 
 /// So many shapes are kept for the next batch.
 const KEPT_SHAPES: usize = 256;
+/// So many bytes of scratch space.
+const KEPT_SCRATCH: usize = 64 << 10;
 
 impl Batch {
     /// Empties it, for the next batch to use its memory.
@@ -242,6 +246,8 @@ impl Batch {
             texts.clear();
         }
         self.shapes.clear();
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT_SCRATCH);
     }
 
     /// Adds a frame; the rows pushed before, since the last one, are what is in it. Returns its number.
@@ -258,7 +264,10 @@ impl Batch {
             id: self.ids.push(new.id),
             subject: self.subjects.push(new.subject),
             time: new.time,
-            extensions: self.extensions.push(new.extensions),
+            extensions: match new.extensions {
+                "" => Span::default(),
+                members => self.extensions.push(members),
+            },
             payload: new.payload,
             data: None,
             line: None,
@@ -477,21 +486,20 @@ impl Batch {
     }
 
     fn make_data(&mut self, id: RowId, transcode: &dyn Transcode) -> Result<(), String> {
-        if self.row(id).data.is_some() {
+        let row = self.row(id);
+        if row.data.is_some() {
             return Ok(());
         }
-        // Taken out, so that it can be written to while the rest is read.
-        let mut data = std::mem::take(&mut self.data);
-        let row = self.row(id);
-        let span = data.try_push_line_with(|out| match row.line {
-            Some(line) => {
-                out.push_str(self.lines.get(line.data));
-                Ok(())
-            }
-            None => self.write_data(out, row, transcode),
-        });
-        self.data = data;
-        self.rows[id as usize].data = Some(span?);
+        let span = if let Some(line) = row.line {
+            self.data.push_json(self.lines.get(line.data))
+        } else {
+            let mut out = self.take_scratch();
+            let written = self.write_data(&mut out, self.row(id), transcode);
+            let span = written.and_then(|()| Ok(self.data.push_json(text(&out)?)));
+            self.scratch = out;
+            span?
+        };
+        self.rows[id as usize].data = Some(span);
         Ok(())
     }
 
@@ -500,29 +508,47 @@ impl Batch {
         if self.row(id).line.is_some() {
             return Ok(());
         }
-        let mut lines = std::mem::take(&mut self.lines);
-        let row = self.row(id);
-        let mut data = Span::default();
-        let all: Result<Span, String> = lines.try_push_line_with(|out| {
-            line::open(out, &self.event(row));
-            line::open_data(out, matches!(row.payload, Payload::Bytes(_)));
-            data.start = out.len() as u32;
-            match row.data {
-                Some(made) => out.push_str(self.data.get(made)),
-                None => self.write_data(out, row, transcode)?,
-            }
-            data.end = out.len() as u32;
-            line::close(out, data.is_empty());
-            Ok(())
+        let mut out = self.take_scratch();
+        let data = self.write_line(&mut out, self.row(id), transcode);
+        let line = data.and_then(|data| {
+            let all = self.lines.push_json(text(&out)?);
+            let data = Span { start: all.start + data.start, end: all.start + data.end };
+            Ok(Line { all, data })
         });
-        self.lines = lines;
-        self.rows[id as usize].line = Some(Line { all: all?, data });
+        self.scratch = out;
+        self.rows[id as usize].line = Some(line?);
         Ok(())
+    }
+
+    /// Taken out, so that it can be written to while the rest is read.
+    fn take_scratch(&mut self) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch
+    }
+
+    /// Writes a line; where in it the payload is.
+    fn write_line(
+        &self,
+        out: &mut Vec<u8>,
+        row: &Row,
+        transcode: &dyn Transcode,
+    ) -> Result<Span, String> {
+        line::open(out, &self.event(row));
+        line::open_data(out, matches!(row.payload, Payload::Bytes(_)));
+        let start = out.len() as u32;
+        match row.data {
+            Some(made) => out.text(self.data.get(made)),
+            None => self.write_data(out, row, transcode)?,
+        }
+        let data = Span { start, end: out.len() as u32 };
+        line::close(out, data.is_empty());
+        Ok(data)
     }
 
     fn write_data(
         &self,
-        out: &mut String,
+        out: &mut Vec<u8>,
         row: &Row,
         transcode: &dyn Transcode,
     ) -> Result<(), String> {
@@ -532,11 +558,7 @@ impl Batch {
             Payload::Message(message, _) => transcode.json(message, payload, out)?,
             Payload::Json(_) => push_compact_json(out, &String::from_utf8_lossy(payload)),
             Payload::Text(_) => push_json_string(out, &String::from_utf8_lossy(payload)),
-            Payload::Bytes(_) => {
-                out.push('"');
-                BASE64_STANDARD.encode_string(payload, out);
-                out.push('"');
-            }
+            Payload::Bytes(_) => push_json_string(out, &BASE64_STANDARD.encode(payload)),
         }
         Ok(())
     }
@@ -601,11 +623,18 @@ impl Batch {
         common.content_type = self.shapes.content_types.number("application/json");
         row.shape = self.shapes.place_of(common);
         row.payload = Payload::Made;
-        row.data = Some(self.data.push_with(|out| push_compact_json(out, made.data)));
+        let mut out = String::with_capacity(made.data.len());
+        push_compact_json(&mut out, made.data);
+        row.data = Some(self.data.push(&out));
         row.line = None;
         row.mark = Mark::Live;
         self.rows.push(row);
     }
+}
+
+/// All of it at once, rather than each piece as it is written.
+fn text(json: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(json).map_err(|error| error.to_string())
 }
 
 /// A new event that a transform made.

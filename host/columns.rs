@@ -134,54 +134,22 @@ pub struct Texts {
 
 impl Texts {
     /// Adds a text.
-    pub fn push(&mut self, text: &str) -> Span {
-        self.push_with(|out| out.push_str(text))
-    }
-
-    /// Adds what `write` appends.
-    pub fn push_with(&mut self, write: impl FnOnce(&mut String)) -> Span {
-        let pushed = self.try_push_with(|out| {
-            write(out);
-            Ok::<(), std::convert::Infallible>(())
-        });
-        match pushed {
-            Ok(span) => span,
-            Err(never) => match never {},
-        }
-    }
-
-    /// Adds what `write` appends, or nothing when it fails.
-    ///
-    /// # Errors
-    /// Those of `write`.
-    pub fn try_push_with<E>(
-        &mut self,
-        write: impl FnOnce(&mut String) -> Result<(), E>,
-    ) -> Result<Span, E> {
-        let span = self.try_push_line_with(write)?;
-        let written = &self.text.as_bytes()[span.range()];
-        self.has_inner_newline |= memchr::memchr(b'\n', written).is_some();
-        Ok(span)
-    }
-
-    /// Adds what `write` appends, which must be compact JSON and so one line, or nothing when it fails.
-    ///
-    /// # Errors
-    /// Those of `write`.
     #[inline]
-    pub fn try_push_line_with<E>(
-        &mut self,
-        write: impl FnOnce(&mut String) -> Result<(), E>,
-    ) -> Result<Span, E> {
+    pub fn push(&mut self, text: &str) -> Span {
+        self.has_inner_newline |= memchr::memchr(b'\n', text.as_bytes()).is_some();
+        self.push_json(text)
+    }
+
+    /// Adds compact JSON, which has no newline in it.
+    #[inline]
+    pub fn push_json(&mut self, text: &str) -> Span {
+        debug_assert!(!text.contains('\n'), "JSON of more than a line");
         let start = self.text.len();
-        if let Err(error) = write(&mut self.text) {
-            self.text.truncate(start);
-            return Err(error);
-        }
+        self.text.push_str(text);
         let end = self.text.len();
         self.text.push('\n');
         // Batches are capped far below 4 GiB.
-        Ok(Span { start: start as u32, end: end as u32 })
+        Span { start: start as u32, end: end as u32 }
     }
 
     /// Empties it, for the next batch.
@@ -337,19 +305,6 @@ mod tests {
         let spans = [texts.push("a\nb"), texts.push("c")];
         assert_eq!(texts.lines(spans.into_iter()).text, "a\u{fffd}b\nc\n");
         assert_eq!(texts.get(spans[0]), "a\nb");
-    }
-
-    #[test]
-    fn a_failed_push_leaves_nothing() {
-        let mut texts = Texts::default();
-        assert_eq!(
-            texts.try_push_with(|out| {
-                out.push('x');
-                Err("no")
-            }),
-            Err("no")
-        );
-        assert_eq!(texts.push("y"), Span { start: 0, end: 1 });
     }
 
     #[test]

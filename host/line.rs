@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::text::{Timestamp, push_json_string, push_time};
+use crate::text::{Append, Timestamp, push_json_string, push_time};
 
 /// The parts of one event before its payload, ready to be written.
 #[derive(Debug, Clone, Copy)]
@@ -42,19 +42,19 @@ pub fn tail(content_type: &str, schema: &str, stream: &str) -> String {
 }
 
 /// Appends the beginning of an event's line, all but its payload.
-pub fn open(out: &mut String, event: &Event<'_>) {
-    out.push_str("{\"specversion\":\"1.0\",\"id\":");
+pub fn open(out: &mut impl Append, event: &Event<'_>) {
+    out.text("{\"specversion\":\"1.0\",\"id\":");
     push_json_string(out, event.id);
-    out.push_str(event.head);
+    out.text(event.head);
     if !event.subject.is_empty() {
         push_member(out, "subject", event.subject);
     }
     if let Some(time) = event.time {
-        out.push_str(",\"time\":\"");
+        out.text(",\"time\":\"");
         push_time(out, time);
-        out.push_str("\",");
+        out.text("\",");
     } else {
-        out.push(',');
+        out.text(",");
     }
     push_attributes(out, event);
 }
@@ -63,31 +63,31 @@ const DATA: &str = ",\"data\":";
 const DATA_BASE64: &str = ",\"data_base64\":";
 
 /// Appends the name of the payload, which is to follow as JSON: a text of base64, or anything.
-pub fn open_data(out: &mut String, is_base64: bool) {
-    out.push_str(if is_base64 { DATA_BASE64 } else { DATA });
+pub fn open_data(out: &mut impl Append, is_base64: bool) {
+    out.text(if is_base64 { DATA_BASE64 } else { DATA });
 }
 
 /// Appends the end of a line. Where there turned out to be no payload, its name is taken back.
-pub fn close(out: &mut String, is_without_data: bool) {
+pub fn close(out: &mut Vec<u8>, is_without_data: bool) {
     if is_without_data {
         out.truncate(out.len() - DATA.len());
     }
-    out.push('}');
+    out.push(b'}');
 }
 
 /// Appends what is neither payload nor has a column of its own, as members of a JSON object.
-pub fn push_attributes(out: &mut String, event: &Event<'_>) {
-    out.push_str(event.tail);
+pub fn push_attributes(out: &mut impl Append, event: &Event<'_>) {
+    out.text(event.tail);
     if !event.extensions.is_empty() {
-        out.push(',');
-        out.push_str(event.extensions);
+        out.text(",");
+        out.text(event.extensions);
     }
 }
 
-fn push_member(out: &mut String, name: &str, value: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
+fn push_member(out: &mut impl Append, name: &str, value: &str) {
+    out.text(",\"");
+    out.text(name);
+    out.text("\":");
     push_json_string(out, value);
 }
 
@@ -230,12 +230,12 @@ mod tests {
             extensions: "\"n\":1",
         };
         let line = |data: &str| {
-            let mut out = String::new();
+            let mut out = Vec::new();
             open(&mut out, &event);
             open_data(&mut out, false);
-            out.push_str(data);
+            out.extend_from_slice(data.as_bytes());
             close(&mut out, data.is_empty());
-            out
+            String::from_utf8(out).unwrap()
         };
         assert!(line("").ends_with(r#","n":1}"#));
         assert_eq!(

@@ -83,6 +83,15 @@ pub fn canonical(frame: &[u8]) -> Result<Vec<u8>, DecodeError> {
 impl<'a> Envelope<'a> {
     /// Reads an envelope in its usual form; `None` when it is malformed or odd.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        Self::read_with(bytes, &|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// The same where `text` knows a quicker way to tell UTF-8.
+    #[inline]
+    pub(super) fn read_with(
+        bytes: &'a [u8],
+        text: &impl Fn(&'a [u8]) -> Option<&'a str>,
+    ) -> Option<Self> {
         let mut envelope = Envelope {
             id: "",
             source: "",
@@ -101,11 +110,11 @@ impl<'a> Envelope<'a> {
             let (number, value) = reader.field()?;
             match number {
                 1 => envelope.id = value.text()?,
-                2 => envelope.source = value.text()?,
-                3 => drop(value.text()?),
-                4 => envelope.ty = value.text()?,
+                2 => envelope.source = text(value.bytes()?)?,
+                3 => drop(text(value.bytes()?)?),
+                4 => envelope.ty = text(value.bytes()?)?,
                 5 => {
-                    let attribute = read_attribute(value.bytes()?)?;
+                    let attribute = read_attribute(value.bytes()?, text)?;
                     if let Some(place) = envelope.first.get_mut(envelope.attribute_count as usize) {
                         *place = attribute;
                     }
@@ -113,14 +122,14 @@ impl<'a> Envelope<'a> {
                 }
                 6 => envelope.set_data(Data::Binary(value.bytes()?))?,
                 7 => envelope.set_data(Data::Text(value.text()?))?,
-                8 => envelope.set_data(read_any(value.bytes()?)?)?,
+                8 => envelope.set_data(read_any(value.bytes()?, text)?)?,
                 9 if seen_time => return None,
                 9 => {
                     seen_time = true;
                     envelope.time = Some(read_time(value.bytes()?)?);
                 }
-                10 => envelope.content_type = value.text()?,
-                11 => envelope.schema = value.text()?,
+                10 => envelope.content_type = text(value.bytes()?)?,
+                11 => envelope.schema = text(value.bytes()?)?,
                 _ => {}
             }
         }
@@ -137,7 +146,9 @@ impl<'a> Envelope<'a> {
             while !reader.is_done() {
                 let (number, value) = reader.field()?;
                 if number == 5 {
-                    return read_attribute(value.bytes()?);
+                    return read_attribute(value.bytes()?, &|bytes| {
+                        std::str::from_utf8(bytes).ok()
+                    });
                 }
             }
             None
@@ -168,12 +179,13 @@ impl<'a> Envelope<'a> {
 }
 
 /// Reads an `Any` in its usual form.
-fn read_any(bytes: &[u8]) -> Option<Data<'_>> {
+#[inline]
+fn read_any<'a>(bytes: &'a [u8], text: &impl Fn(&'a [u8]) -> Option<&'a str>) -> Option<Data<'a>> {
     let (mut type_url, mut value) = ("", &[][..]);
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {
         match reader.field()? {
-            (1, field) => type_url = field.text()?,
+            (1, field) => type_url = text(field.bytes()?)?,
             (2, field) => value = field.bytes()?,
             _ => {}
         }
@@ -196,14 +208,18 @@ fn read_time(bytes: &[u8]) -> Option<Timestamp> {
 }
 
 /// Reads one map entry in its usual form: key, then value, each once.
-fn read_attribute(bytes: &[u8]) -> Option<(&str, Attribute<'_>)> {
+#[inline]
+fn read_attribute<'a>(
+    bytes: &'a [u8],
+    text: &impl Fn(&'a [u8]) -> Option<&'a str>,
+) -> Option<(&'a str, Attribute<'a>)> {
     let (mut key, mut attribute, mut values) = ("", Attribute::Empty, 0);
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {
         match reader.field()? {
-            (1, field) => key = field.text()?,
+            (1, field) => key = text(field.bytes()?)?,
             (2, field) => {
-                attribute = read_attribute_value(field.bytes()?)?;
+                attribute = read_attribute_value(field.bytes()?, text)?;
                 values += 1;
             }
             _ => {}
@@ -212,7 +228,11 @@ fn read_attribute(bytes: &[u8]) -> Option<(&str, Attribute<'_>)> {
     (values <= 1).then_some((key, attribute))
 }
 
-fn read_attribute_value(bytes: &[u8]) -> Option<Attribute<'_>> {
+#[inline]
+fn read_attribute_value<'a>(
+    bytes: &'a [u8],
+    text: &impl Fn(&'a [u8]) -> Option<&'a str>,
+) -> Option<Attribute<'a>> {
     let mut attribute = Attribute::Empty;
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {
@@ -220,7 +240,7 @@ fn read_attribute_value(bytes: &[u8]) -> Option<Attribute<'_>> {
         let next = match number {
             1 => Attribute::Boolean(value.varint()? != 0),
             2 => Attribute::Integer(value.varint()? as i32),
-            3 | 5 | 6 => Attribute::Text(value.text()?),
+            3 | 5 | 6 => Attribute::Text(text(value.bytes()?)?),
             4 => Attribute::Bytes(value.bytes()?),
             7 => Attribute::Time(read_time(value.bytes()?)?),
             _ => continue,

@@ -7,6 +7,7 @@ pub mod catalog;
 mod decoder;
 mod envelope;
 mod json;
+mod known;
 mod registry;
 mod table;
 mod wire;
