@@ -2,21 +2,22 @@
 //! beside it. Prints medians and spread of several runs; `tools/bench` calls this.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on may panic")]
 
+mod fixtures;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prost::Message as _;
 use tokio_util::sync::CancellationToken;
-use trommel::batch::{Batch, NewRow, Payload};
+use trommel::batch::Batch;
 use trommel::columns::Fields;
 use trommel::config::PluginFile;
-use trommel::decode::{Decoder, Registry, proto};
-use trommel::frame::Frame;
+use trommel::decode::{Decoder, Registry};
 use trommel::plugin::{Compiler, Engine, Loader};
 use trommel::runner::Factory as _;
-use trommel::sim::central::frames;
 use trommel::state::State;
+
+use fixtures::{batch, payloads, recorded};
 
 const RUNS: usize = 9;
 
@@ -75,34 +76,6 @@ fn measure(what: &str, events: usize, mut work: impl FnMut()) {
     println!("{what:<58} {median:8.0} ({least:.0} to {most:.0})");
 }
 
-/// A batch of events with 512 B of JSON each, of the types of a real stream.
-fn batch(size: usize) -> Batch {
-    let mut batch = Batch::default();
-    for number in 0..size {
-        let mut data =
-            format!("{{\"serial_number\":\"CN{number:08}\",\"status\":true,\"filler\":\"");
-        let filler = "x".repeat(512 - data.len() - 2);
-        data += &(filler + "\"}");
-        let bytes = data.into_bytes();
-        let at = trommel::columns::Span { start: 0, end: bytes.len() as u32 };
-        batch.push_frame(Frame::binary(bytes), None);
-        batch.push(&NewRow {
-            id: "183fc20d-2948-4301-a9bb-0bd13ff60b62",
-            source: "/network-monitoring/ap-events",
-            ty: ["com.hpe.greenlake.aps.stats.device", "com.hpe.greenlake.aps.stats.radio"]
-                [number % 2],
-            subject: "",
-            time: None,
-            content_type: "application/json",
-            schema: "",
-            stream: "ap-events",
-            extensions: "",
-            payload: Payload::Json(at),
-        });
-    }
-    batch
-}
-
 /// One plugin on batches of one size: choosing the events, building the columns, the call, and
 /// taking the answer in.
 fn plugin(loader: &Loader, what: &str, built: &str, toml: &str, size: usize) {
@@ -126,41 +99,18 @@ fn plugin(loader: &Loader, what: &str, built: &str, toml: &str, size: usize) {
     });
 }
 
-/// Payloads as they come in numbers: 75 B of an audit trail, 32 B of an access point's figures.
-fn payloads() -> [(&'static str, &'static str, Vec<u8>); 2] {
-    let audit = proto::audittrail::AuditTrail {
-        tenant_id: "8e3f1c52a7b94d06".to_owned(),
-        occurred_on: 1_763_700_000_123,
-        action: "UPDATE".to_owned(),
-        category: "Configuration".to_owned(),
-        destination_name: "branch-17-ap-3".to_owned(),
-        ip_address: "10.24.3.17".to_owned(),
-        ..Default::default()
-    };
-    let stat = proto::network_monitoring::ap::v1alpha1::ApSystemStat {
-        serial_number: Some("CNDJKSX0".to_owned()),
-        timestamp: Some("1763700000".to_owned()),
-        cpu_utilization: Some(17.5),
-        memory_utilization: Some(54.25),
-        ..Default::default()
-    };
-    [
-        ("AuditTrail", "audittrail.AuditTrail", audit.encode_to_vec()),
-        ("APSystemStat", "network_monitoring.ap.v1alpha1.APSystemStat", stat.encode_to_vec()),
-    ]
-}
-
 fn payloads_to_json() {
     let registry = Registry::built_in();
     for (name, full_name, payload) in payloads() {
         let message = registry.named(full_name).unwrap();
         let about = format!("{name} of {} B to JSON", payload.len());
-        let mut out = String::new();
+        let mut out = Vec::new();
         measure(&format!("{about}, by table"), 1, || {
             out.clear();
-            registry.write_json(message, &payload, &mut out).unwrap();
+            registry.write_json_bytes(message, &payload, &mut out).unwrap();
             std::hint::black_box(&out);
         });
+        let mut out = String::new();
         measure(&format!("{about}, by dynamic message"), 1, || {
             out.clear();
             registry.write_json_slowly(message, &payload, &mut out).unwrap();
@@ -172,22 +122,20 @@ fn payloads_to_json() {
 fn decoding() {
     let decoder = Decoder::new(Arc::new(Registry::built_in()));
     for name in ["ap-events", "audit-trail-events"] {
-        let stream = trommel::decode::catalog::Stream::named(name).unwrap();
-        let recorded: Vec<Frame> = frames(stream, 1, 256).map(Frame::binary).collect();
-        let bytes: usize = recorded.iter().map(|frame| frame.bytes.len()).sum();
-        let about = format!("{name} of {} B", bytes / recorded.len());
+        let (recorded, about) = recorded(name, 256);
         let read = |batch: &mut Batch| {
             for frame in &recorded {
                 decoder.decode(name, frame.clone(), batch).unwrap();
             }
         };
+        let mut batch = Batch::default();
         measure(&format!("envelope, {about}"), recorded.len(), || {
-            let mut batch = Batch::default();
+            batch.clear();
             read(&mut batch);
             std::hint::black_box(&batch);
         });
         measure(&format!("envelope and line of JSON, {about}"), recorded.len(), || {
-            let mut batch = Batch::default();
+            batch.clear();
             read(&mut batch);
             let rows = batch.live().to_vec();
             batch.prepare(&rows, Fields::WHOLE, &decoder);

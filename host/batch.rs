@@ -2,22 +2,25 @@
 //! of those still on their way. Payloads become JSON once, when somebody first asks. Pure; knows
 //! nothing of protobuf or plugins. Key types: [`Batch`], [`Transcode`].
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use foldhash::fast::RandomState;
 
 use crate::columns::{Blobs, Columns, Fields, Lines, Names, Span, Texts};
 use crate::frame::Frame;
 use crate::line::{self, Event};
 use crate::outcome::{Outcomes, Verdicts, lines};
-use crate::text::{Timestamp, push_compact_json, push_json_string};
+use crate::text::{Append as _, Timestamp, push_compact_json, push_json_string};
 
 /// Turns payloads that are not JSON into JSON: the decoder, as the batch sees it.
 pub trait Transcode {
-    /// Appends the payload as compact JSON.
+    /// Appends the payload as compact JSON, which is UTF-8.
     ///
     /// # Errors
     /// Why it cannot be done, for the dead letter.
-    fn json(&self, message: u16, payload: &[u8], out: &mut String) -> Result<(), String>;
+    fn json(&self, message: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 }
 
 /// Number of an event in the batch's table.
@@ -61,28 +64,65 @@ pub struct NewRow<'a> {
     pub stream: &'a str,
     /// Other attributes, as members of a JSON object.
     pub extensions: &'a str,
-    /// The payload, lying in the frame last pushed.
+    /// The payload, lying in the frame that is pushed next.
     pub payload: Payload,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
     frame: u32,
+    /// Place of its shape.
+    shape: u32,
     id: Span,
-    source: u32,
-    ty: u32,
     subject: Span,
     time: Option<Timestamp>,
-    content_type: u32,
-    schema: u32,
-    stream: u32,
     extensions: Span,
     payload: Payload,
     /// Where its JSON is, once somebody asked for it.
     data: Option<Span>,
-    line: Option<Span>,
+    line: Option<Line>,
     mark: Mark,
     is_refused: bool,
+}
+
+/// The line of an event: where it is, and the payload as JSON within it.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    all: Span,
+    data: Span,
+}
+
+/// What events of one kind have in common, as numbers of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Common {
+    source: u32,
+    ty: u32,
+    content_type: u32,
+    schema: u32,
+    stream: u32,
+}
+
+/// What events of one kind have in common, with the pieces of their lines that say so.
+#[derive(Debug)]
+struct Shape {
+    common: Common,
+    /// `,"source":…,"type":…`
+    head: Box<str>,
+    /// `"datacontenttype":…,"stream":…`
+    tail: Box<str>,
+}
+
+/// The shapes of a batch's events, each once.
+#[derive(Debug, Default)]
+struct Shapes {
+    sources: Names,
+    types: Names,
+    content_types: Names,
+    schemas: Names,
+    streams: Names,
+    all: Vec<Shape>,
+    places: HashMap<Common, u32, RandomState>,
+    last: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,33 +165,109 @@ pub struct Batch {
     extensions: Texts,
     data: Texts,
     lines: Texts,
-    sources: Names,
-    types: Names,
-    content_types: Names,
-    schemas: Names,
-    streams: Names,
+    shapes: Shapes,
+    /// Where JSON is written before it is text.
+    scratch: Vec<u8>,
 }
 
+impl Shapes {
+    /// The place of the shape with these names.
+    #[inline]
+    fn place(&mut self, new: &NewRow<'_>) -> u32 {
+        let common = Common {
+            source: self.sources.number(new.source),
+            ty: self.types.number(new.ty),
+            content_type: self.content_types.number(new.content_type),
+            schema: self.schemas.number(new.schema),
+            stream: self.streams.number(new.stream),
+        };
+        self.place_of(common)
+    }
+
+    #[inline]
+    fn place_of(&mut self, common: Common) -> u32 {
+        if self.all.get(self.last as usize).is_none_or(|last| last.common != common) {
+            self.last = self.look_up(common);
+        }
+        self.last
+    }
+
+    fn look_up(&mut self, common: Common) -> u32 {
+        if let Some(place) = self.places.get(&common) {
+            return *place;
+        }
+        let place = self.all.len() as u32;
+        self.places.insert(common, place);
+        let (source, ty) = (self.sources.get(common.source), self.types.get(common.ty));
+        let content_type = self.content_types.get(common.content_type);
+        let (schema, stream) = (self.schemas.get(common.schema), self.streams.get(common.stream));
+        self.all.push(Shape {
+            common,
+            head: line::head(source, ty).into(),
+            tail: line::tail(content_type, schema, stream).into(),
+        });
+        place
+    }
+
+    /// Keeps what the next batch will mostly have too, as long as it is not too much.
+    fn clear(&mut self) {
+        let mut names = [
+            &mut self.sources,
+            &mut self.types,
+            &mut self.content_types,
+            &mut self.schemas,
+            &mut self.streams,
+        ];
+        let is_void = names.iter_mut().fold(false, |any, names| names.forget_many() | any);
+        if is_void || self.all.len() > KEPT_SHAPES {
+            *self = Shapes::default();
+        }
+    }
+}
+
+/// So many shapes are kept for the next batch.
+const KEPT_SHAPES: usize = 256;
+/// So many bytes of scratch space.
+const KEPT_SCRATCH: usize = 64 << 10;
+
 impl Batch {
-    /// Adds a frame; the rows pushed next are what is in it. Returns its number.
+    /// Empties it, for the next batch to use its memory.
+    pub fn clear(&mut self) {
+        self.received.clear();
+        self.rows.clear();
+        self.live.clear();
+        for texts in [
+            &mut self.ids,
+            &mut self.subjects,
+            &mut self.extensions,
+            &mut self.data,
+            &mut self.lines,
+        ] {
+            texts.clear();
+        }
+        self.shapes.clear();
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT_SCRATCH);
+    }
+
+    /// Adds a frame; the rows pushed before, since the last one, are what is in it. Returns its number.
     pub fn push_frame(&mut self, frame: Frame, canonical: Option<Vec<u8>>) -> u32 {
         self.received.push(Received { frame, canonical, is_dead: false, is_delivered: false });
         self.received.len() as u32 - 1
     }
 
-    /// Adds an event of the frame last pushed.
+    /// Adds an event of the frame that is pushed next: it may still borrow from it.
     pub fn push(&mut self, new: &NewRow<'_>) {
         let row = Row {
-            frame: self.received.len() as u32 - 1,
+            frame: self.received.len() as u32,
+            shape: self.shapes.place(new),
             id: self.ids.push(new.id),
-            source: self.sources.number(new.source),
-            ty: self.types.number(new.ty),
             subject: self.subjects.push(new.subject),
             time: new.time,
-            content_type: self.content_types.number(new.content_type),
-            schema: self.schemas.number(new.schema),
-            stream: self.streams.number(new.stream),
-            extensions: self.extensions.push(new.extensions),
+            extensions: match new.extensions {
+                "" => Span::default(),
+                members => self.extensions.push(members),
+            },
             payload: new.payload,
             data: None,
             line: None,
@@ -174,10 +290,13 @@ impl Batch {
 
     /// Those of them whose type `wanted` says yes to; it is asked once per type.
     pub fn live_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<RowId> {
-        let by_number: Vec<_> =
-            (0..self.types.len()).map(|n| wanted(self.types.get(n as u32))).collect();
-        let rows = self.live.iter().copied();
-        rows.filter(|row| by_number[self.row(*row).ty as usize]).collect()
+        // The types of earlier batches are still known, and not to be asked for.
+        let mut by_number = vec![None; self.shapes.types.len()];
+        let is_wanted = |row: &RowId| {
+            let ty = self.common(self.row(*row)).ty;
+            *by_number[ty as usize].get_or_insert_with(|| wanted(self.shapes.types.get(ty)))
+        };
+        self.live.iter().copied().filter(is_wanted).collect()
     }
 
     /// The frame that an event came in.
@@ -208,10 +327,15 @@ impl Batch {
             return failed;
         }
         for row in rows {
-            if let Err(reason) = self.make_data(*row, transcode) {
+            let mut made = Ok(());
+            if fields.has(Fields::DATA) {
+                made = self.make_data(*row, transcode);
+            }
+            if fields.has(Fields::WHOLE) && made.is_ok() {
+                made = self.make_line(*row, transcode);
+            }
+            if let Err(reason) = made {
                 failed.push((*row, reason));
-            } else if fields.has(Fields::WHOLE) {
-                self.make_line(*row);
             }
         }
         failed
@@ -221,11 +345,13 @@ impl Batch {
     pub fn columns(&self, rows: &[RowId], fields: Fields) -> Columns<'_> {
         let of = |get: fn(&Row) -> Span, texts| self.texts_of(rows, get, texts);
         let wants = |field| fields.has(field);
-        let numbers = |get: fn(&Row) -> u32| rows.iter().map(move |row| get(self.row(*row)));
+        let shapes = &self.shapes;
+        let numbers =
+            |get: fn(&Common) -> u32| rows.iter().map(move |row| get(self.common(self.row(*row))));
         Columns {
-            types: self.types.dictionary(numbers(|row| row.ty)),
+            types: shapes.types.dictionary(numbers(|common| common.ty)),
             sources: wants(Fields::SOURCES)
-                .then(|| self.sources.dictionary(numbers(|row| row.source))),
+                .then(|| shapes.sources.dictionary(numbers(|common| common.source))),
             times: wants(Fields::TIMES).then(|| {
                 rows.iter().map(|row| self.row(*row).time.map_or(0, |t| t.micros())).collect()
             }),
@@ -240,14 +366,13 @@ impl Batch {
 
     /// The lines of some events, which must have been prepared with [`Fields::WHOLE`].
     pub fn lines_of(&self, rows: &[RowId]) -> Lines<'_> {
-        self.texts_of(rows, |row| row.line.unwrap_or_default(), &self.lines)
+        self.texts_of(rows, |row| row.line.map_or_else(Span::default, |line| line.all), &self.lines)
     }
 
     /// The line of one event for its dead letter, if it can be made.
     pub fn line_of(&mut self, row: RowId, transcode: &dyn Transcode) -> Option<String> {
-        self.make_data(row, transcode).ok()?;
-        self.make_line(row);
-        Some(self.lines.get(self.row(row).line?).to_owned())
+        self.make_line(row, transcode).ok()?;
+        Some(self.lines.get(self.row(row).line?.all).to_owned())
     }
 
     /// Ends the way of the events that a filter does not keep.
@@ -365,41 +490,94 @@ impl Batch {
         if row.data.is_some() {
             return Ok(());
         }
-        let kind = row.payload;
-        // Taken out, so that it can be written to while the frame is read.
-        let mut data = std::mem::take(&mut self.data);
-        let payload = self.payload_bytes(self.row(id));
-        let span = data.try_push_with(|out| write_data(out, kind, payload, transcode));
-        self.data = data;
-        self.rows[id as usize].data = Some(span?);
+        let span = if let Some(line) = row.line {
+            self.data.push_json(self.lines.get(line.data))
+        } else {
+            let mut out = self.take_scratch();
+            let written = self.write_data(&mut out, self.row(id), transcode);
+            let span = written.and_then(|()| Ok(self.data.push_json(text(&out)?)));
+            self.scratch = out;
+            span?
+        };
+        self.rows[id as usize].data = Some(span);
         Ok(())
     }
 
-    fn event(&self, row: &Row) -> Event<'_> {
-        Event {
-            id: self.ids.get(row.id),
-            source: self.sources.get(row.source),
-            ty: self.types.get(row.ty),
-            subject: self.subjects.get(row.subject),
-            time: row.time,
-            content_type: self.content_types.get(row.content_type),
-            schema: self.schemas.get(row.schema),
-            stream: self.streams.get(row.stream),
-            extensions: self.extensions.get(row.extensions),
-            data: self.data.get(row.data.unwrap_or_default()),
-            is_base64: matches!(row.payload, Payload::Bytes(_)),
+    /// Makes the line of an event, its payload straight into it unless somebody had that before.
+    fn make_line(&mut self, id: RowId, transcode: &dyn Transcode) -> Result<(), String> {
+        if self.row(id).line.is_some() {
+            return Ok(());
         }
+        let mut out = self.take_scratch();
+        let data = self.write_line(&mut out, self.row(id), transcode);
+        let line = data.and_then(|data| {
+            let all = self.lines.push_json(text(&out)?);
+            let data = Span { start: all.start + data.start, end: all.start + data.end };
+            Ok(Line { all, data })
+        });
+        self.scratch = out;
+        self.rows[id as usize].line = Some(line?);
+        Ok(())
     }
 
-    fn make_line(&mut self, id: RowId) {
-        if self.row(id).line.is_some() {
-            return;
+    /// Taken out, so that it can be written to while the rest is read.
+    fn take_scratch(&mut self) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch
+    }
+
+    /// Writes a line; where in it the payload is.
+    fn write_line(
+        &self,
+        out: &mut Vec<u8>,
+        row: &Row,
+        transcode: &dyn Transcode,
+    ) -> Result<Span, String> {
+        line::open(out, &self.event(row));
+        line::open_data(out, matches!(row.payload, Payload::Bytes(_)));
+        let start = out.len() as u32;
+        match row.data {
+            Some(made) => out.text(self.data.get(made)),
+            None => self.write_data(out, row, transcode)?,
         }
-        // Taken out, so that it can be written to while the rest is read.
-        let mut lines = std::mem::take(&mut self.lines);
-        let span = lines.push_with(|out| line::push_event(out, &self.event(self.row(id))));
-        self.lines = lines;
-        self.rows[id as usize].line = Some(span);
+        let data = Span { start, end: out.len() as u32 };
+        line::close(out, data.is_empty());
+        Ok(data)
+    }
+
+    fn write_data(
+        &self,
+        out: &mut Vec<u8>,
+        row: &Row,
+        transcode: &dyn Transcode,
+    ) -> Result<(), String> {
+        let payload = self.payload_bytes(row);
+        match row.payload {
+            Payload::None | Payload::Made => {}
+            Payload::Message(message, _) => transcode.json(message, payload, out)?,
+            Payload::Json(_) => push_compact_json(out, &String::from_utf8_lossy(payload)),
+            Payload::Text(_) => push_json_string(out, &String::from_utf8_lossy(payload)),
+            Payload::Bytes(_) => push_json_string(out, &BASE64_STANDARD.encode(payload)),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn common(&self, row: &Row) -> &Common {
+        &self.shapes.all[row.shape as usize].common
+    }
+
+    fn event(&self, row: &Row) -> Event<'_> {
+        let shape = &self.shapes.all[row.shape as usize];
+        Event {
+            id: self.ids.get(row.id),
+            head: &shape.head,
+            subject: self.subjects.get(row.subject),
+            time: row.time,
+            tail: &shape.tail,
+            extensions: self.extensions.get(row.extensions),
+        }
     }
 
     fn attributes(&self, rows: &[RowId]) -> Lines<'static> {
@@ -430,44 +608,33 @@ impl Batch {
             let id = format!("{}.{part}", self.ids.get(row.id));
             row.id = self.ids.push(&id);
         }
+        let mut common = *self.common(&row);
         if let Some(ty) = made.ty {
-            row.ty = self.types.number(ty);
+            common.ty = self.shapes.types.number(ty);
         }
         if let Some(subject) = made.subject {
             row.subject = self.subjects.push(subject);
         }
         if let Some(attributes) = made.attributes {
             let new = line::read_attributes(attributes).unwrap_or_default();
-            row.schema = self.schemas.number(&new.schema);
+            common.schema = self.shapes.schemas.number(&new.schema);
             row.extensions = self.extensions.push(&new.extensions);
         }
-        row.content_type = self.content_types.number("application/json");
+        common.content_type = self.shapes.content_types.number("application/json");
+        row.shape = self.shapes.place_of(common);
         row.payload = Payload::Made;
-        row.data = Some(self.data.push_with(|out| push_compact_json(out, made.data)));
+        let mut out = String::with_capacity(made.data.len());
+        push_compact_json(&mut out, made.data);
+        row.data = Some(self.data.push(&out));
         row.line = None;
         row.mark = Mark::Live;
         self.rows.push(row);
     }
 }
 
-fn write_data(
-    out: &mut String,
-    kind: Payload,
-    payload: &[u8],
-    transcode: &dyn Transcode,
-) -> Result<(), String> {
-    match kind {
-        Payload::None | Payload::Made => {}
-        Payload::Message(message, _) => transcode.json(message, payload, out)?,
-        Payload::Json(_) => push_compact_json(out, &String::from_utf8_lossy(payload)),
-        Payload::Text(_) => push_json_string(out, &String::from_utf8_lossy(payload)),
-        Payload::Bytes(_) => {
-            out.push('"');
-            BASE64_STANDARD.encode_string(payload, out);
-            out.push('"');
-        }
-    }
-    Ok(())
+/// All of it at once, rather than each piece as it is written.
+fn text(json: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(json).map_err(|error| error.to_string())
 }
 
 /// A new event that a transform made.

@@ -2,6 +2,9 @@
 //! its texts already lie one after the other. Pure data. Key type: [`Columns`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 /// A range of bytes within one of a batch's texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,40 +134,29 @@ pub struct Texts {
 
 impl Texts {
     /// Adds a text.
+    #[inline]
     pub fn push(&mut self, text: &str) -> Span {
-        self.push_with(|out| out.push_str(text))
+        self.has_inner_newline |= memchr::memchr(b'\n', text.as_bytes()).is_some();
+        self.push_json(text)
     }
 
-    /// Adds what `write` appends.
-    pub fn push_with(&mut self, write: impl FnOnce(&mut String)) -> Span {
-        let pushed = self.try_push_with(|out| {
-            write(out);
-            Ok::<(), std::convert::Infallible>(())
-        });
-        match pushed {
-            Ok(span) => span,
-            Err(never) => match never {},
-        }
-    }
-
-    /// Adds what `write` appends, or nothing when it fails.
-    ///
-    /// # Errors
-    /// Those of `write`.
-    pub fn try_push_with<E>(
-        &mut self,
-        write: impl FnOnce(&mut String) -> Result<(), E>,
-    ) -> Result<Span, E> {
+    /// Adds compact JSON, which has no newline in it.
+    #[inline]
+    pub fn push_json(&mut self, text: &str) -> Span {
+        debug_assert!(!text.contains('\n'), "JSON of more than a line");
         let start = self.text.len();
-        if let Err(error) = write(&mut self.text) {
-            self.text.truncate(start);
-            return Err(error);
-        }
+        self.text.push_str(text);
         let end = self.text.len();
-        self.has_inner_newline |= memchr::memchr(b'\n', &self.text.as_bytes()[start..]).is_some();
         self.text.push('\n');
         // Batches are capped far below 4 GiB.
-        Ok(Span { start: start as u32, end: end as u32 })
+        Span { start: start as u32, end: end as u32 }
+    }
+
+    /// Empties it, for the next batch.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_TEXT);
+        self.has_inner_newline = false;
     }
 
     /// The text of a span.
@@ -214,30 +206,48 @@ impl Texts {
 #[derive(Debug, Default)]
 pub struct Names {
     values: Vec<Box<str>>,
-    numbers: std::collections::HashMap<Box<str>, u32>,
+    numbers: HashMap<Box<str>, u32, RandomState>,
     last: u32,
 }
 
+/// So many names are kept for the next batch.
+const KEPT_NAMES: usize = 256;
+/// So much room is kept for the next batch, in bytes.
+const KEPT_TEXT: usize = 1 << 20;
+
 impl Names {
     /// The number of a text, new if it was not seen before.
+    #[inline]
     pub fn number(&mut self, text: &str) -> u32 {
         // Neighbouring events are mostly of one kind.
         if self.values.get(self.last as usize).is_some_and(|last| **last == *text) {
             return self.last;
         }
-        self.last = match self.numbers.get(text) {
-            Some(number) => *number,
-            None => {
-                let number = self.values.len() as u32;
-                self.values.push(text.into());
-                self.numbers.insert(text.into(), number);
-                number
-            }
-        };
+        self.last = self.look_up(text);
         self.last
     }
 
+    fn look_up(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.values.len() as u32;
+        self.values.push(text.into());
+        self.numbers.insert(text.into(), number);
+        number
+    }
+
+    /// Forgets the names if they have become many; whether it did. Numbers given before are void then.
+    pub fn forget_many(&mut self) -> bool {
+        let are_many = self.values.len() > KEPT_NAMES;
+        if are_many {
+            *self = Names::default();
+        }
+        are_many
+    }
+
     /// The text of a number.
+    #[inline]
     pub fn get(&self, number: u32) -> &str {
         &self.values[number as usize]
     }
@@ -295,19 +305,6 @@ mod tests {
         let spans = [texts.push("a\nb"), texts.push("c")];
         assert_eq!(texts.lines(spans.into_iter()).text, "a\u{fffd}b\nc\n");
         assert_eq!(texts.get(spans[0]), "a\nb");
-    }
-
-    #[test]
-    fn a_failed_push_leaves_nothing() {
-        let mut texts = Texts::default();
-        assert_eq!(
-            texts.try_push_with(|out| {
-                out.push('x');
-                Err("no")
-            }),
-            Err("no")
-        );
-        assert_eq!(texts.push("y"), Span { start: 0, end: 1 });
     }
 
     #[test]

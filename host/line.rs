@@ -1,78 +1,93 @@
 //! An event as one line of the CloudEvents 1.0 JSON format, and the names and values its extension
-//! attributes may have. Pure. Key function: [`push_event`].
+//! attributes may have. Pure. Key function: [`open`].
 
 use serde_json::Value;
 
-use crate::text::{Timestamp, push_json_string, push_time};
+use crate::text::{Append, Timestamp, push_json_string, push_time};
 
-/// The parts of one event, ready to be written.
+/// The parts of one event before its payload, ready to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     /// CloudEvents `id`.
     pub id: &'a str,
-    /// CloudEvents `source`.
-    pub source: &'a str,
-    /// CloudEvents `type`.
-    pub ty: &'a str,
+    /// CloudEvents `source` and `type`, from [`head`].
+    pub head: &'a str,
     /// CloudEvents `subject`; empty for none.
     pub subject: &'a str,
     /// CloudEvents `time`.
     pub time: Option<Timestamp>,
-    /// CloudEvents `datacontenttype` of `data` as it is written here.
-    pub content_type: &'a str,
-    /// CloudEvents `dataschema`; empty for none.
-    pub schema: &'a str,
-    /// The extension attribute `stream`.
-    pub stream: &'a str,
+    /// What all events of a kind have besides, from [`tail`].
+    pub tail: &'a str,
     /// All other extension attributes as members of a JSON object, without braces; may be empty.
     pub extensions: &'a str,
-    /// The payload as JSON; empty for none.
-    pub data: &'a str,
-    /// Whether `data` is a JSON string of base64.
-    pub is_base64: bool,
 }
 
-/// Appends an event as one line, without its newline.
-pub fn push_event(out: &mut String, event: &Event<'_>) {
-    out.push_str("{\"specversion\":\"1.0\",\"id\":");
+/// The members `source` and `type`, each after a comma.
+pub fn head(source: &str, ty: &str) -> String {
+    let mut out = String::new();
+    push_member(&mut out, "source", source);
+    push_member(&mut out, "type", ty);
+    out
+}
+
+/// The members `datacontenttype`, `dataschema` unless it is empty, and `stream`, with commas between.
+pub fn tail(content_type: &str, schema: &str, stream: &str) -> String {
+    let mut out = "\"datacontenttype\":".to_owned();
+    push_json_string(&mut out, content_type);
+    if !schema.is_empty() {
+        push_member(&mut out, "dataschema", schema);
+    }
+    push_member(&mut out, "stream", stream);
+    out
+}
+
+/// Appends the beginning of an event's line, all but its payload.
+pub fn open(out: &mut impl Append, event: &Event<'_>) {
+    out.text("{\"specversion\":\"1.0\",\"id\":");
     push_json_string(out, event.id);
-    push_member(out, "source", event.source);
-    push_member(out, "type", event.ty);
+    out.text(event.head);
     if !event.subject.is_empty() {
         push_member(out, "subject", event.subject);
     }
     if let Some(time) = event.time {
-        out.push_str(",\"time\":\"");
+        out.text(",\"time\":\"");
         push_time(out, time);
-        out.push('"');
+        out.text("\",");
+    } else {
+        out.text(",");
     }
-    out.push(',');
     push_attributes(out, event);
-    if !event.data.is_empty() {
-        out.push_str(if event.is_base64 { ",\"data_base64\":" } else { ",\"data\":" });
-        out.push_str(event.data);
+}
+
+const DATA: &str = ",\"data\":";
+const DATA_BASE64: &str = ",\"data_base64\":";
+
+/// Appends the name of the payload, which is to follow as JSON: a text of base64, or anything.
+pub fn open_data(out: &mut impl Append, is_base64: bool) {
+    out.text(if is_base64 { DATA_BASE64 } else { DATA });
+}
+
+/// Appends the end of a line. Where there turned out to be no payload, its name is taken back.
+pub fn close(out: &mut Vec<u8>, is_without_data: bool) {
+    if is_without_data {
+        out.truncate(out.len() - DATA.len());
     }
-    out.push('}');
+    out.push(b'}');
 }
 
 /// Appends what is neither payload nor has a column of its own, as members of a JSON object.
-pub fn push_attributes(out: &mut String, event: &Event<'_>) {
-    out.push_str("\"datacontenttype\":");
-    push_json_string(out, event.content_type);
-    if !event.schema.is_empty() {
-        push_member(out, "dataschema", event.schema);
-    }
-    push_member(out, "stream", event.stream);
+pub fn push_attributes(out: &mut impl Append, event: &Event<'_>) {
+    out.text(event.tail);
     if !event.extensions.is_empty() {
-        out.push(',');
-        out.push_str(event.extensions);
+        out.text(",");
+        out.text(event.extensions);
     }
 }
 
-fn push_member(out: &mut String, name: &str, value: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
+fn push_member(out: &mut impl Append, name: &str, value: &str) {
+    out.text(",\"");
+    out.text(name);
+    out.text("\":");
     push_json_string(out, value);
 }
 
@@ -208,21 +223,23 @@ mod tests {
     fn a_line_has_what_there_is() {
         let event = Event {
             id: "i\n1",
-            source: "/s",
-            ty: "t",
+            head: &head("/s", "t"),
             subject: "",
             time: Timestamp::new(0, 5_000_000),
-            content_type: "application/json",
-            schema: "",
-            stream: "ap-events",
+            tail: &tail("application/json", "", "ap-events"),
             extensions: "\"n\":1",
-            data: "{\"a\":1}",
-            is_base64: false,
         };
-        let mut out = String::new();
-        push_event(&mut out, &event);
+        let line = |data: &str| {
+            let mut out = Vec::new();
+            open(&mut out, &event);
+            open_data(&mut out, false);
+            out.extend_from_slice(data.as_bytes());
+            close(&mut out, data.is_empty());
+            String::from_utf8(out).unwrap()
+        };
+        assert!(line("").ends_with(r#","n":1}"#));
         assert_eq!(
-            out,
+            line("{\"a\":1}"),
             r#"{"specversion":"1.0","id":"i\n1","source":"/s","type":"t","time":"1970-01-01T00:00:00.005Z","datacontenttype":"application/json","stream":"ap-events","n":1,"data":{"a":1}}"#
         );
     }

@@ -1,7 +1,37 @@
 //! Writing JSON text by hand: strings, whole numbers and RFC 3339 times, straight into the batch's one
 //! text. Pure; knows nothing of events. Key function: [`push_json_string`].
 
-use std::fmt::Write as _;
+/// What text can be appended to: a `String`, or bytes that become one when all is written, which spares
+/// looking at each piece.
+pub trait Append {
+    /// Appends a text.
+    fn text(&mut self, text: &str);
+    /// Appends ASCII characters.
+    fn ascii(&mut self, bytes: &[u8]);
+}
+
+impl Append for String {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
+    }
+
+    fn ascii(&mut self, bytes: &[u8]) {
+        self.extend(bytes.iter().map(|byte| char::from(byte & 0x7f)));
+    }
+}
+
+impl Append for Vec<u8> {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+
+    #[inline]
+    fn ascii(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
 
 /// Seconds and nanoseconds since 1970 UTC, as a protobuf `Timestamp` has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,23 +86,26 @@ pub fn now_micros() -> u64 {
 
 /// Appends a time as RFC 3339 in UTC with 0, 3, 6 or 9 digits of the second, the form of the
 /// protobuf JSON mapping.
-pub fn push_time(out: &mut String, time: Timestamp) {
+pub fn push_time(out: &mut impl Append, time: Timestamp) {
     let days = time.seconds.div_euclid(86_400);
-    let second = time.seconds.rem_euclid(86_400);
+    // Less than a day.
+    let second = time.seconds.rem_euclid(86_400) as u32;
     let (year, month, day) = civil(days);
-    push_digits(out, year as u32, 4);
-    for (separator, value) in [
-        ('-', month),
-        ('-', day),
-        ('T', (second / 3_600) as u32),
-        (':', (second / 60 % 60) as u32),
-        (':', (second % 60) as u32),
+    let mut text = *b"0000-00-00T00:00:00";
+    for (at, value) in [
+        (0, year as u32 / 100),
+        (2, year as u32 % 100),
+        (5, month),
+        (8, day),
+        (11, second / 3_600),
+        (14, second / 60 % 60),
+        (17, second % 60),
     ] {
-        out.push(separator);
-        push_digits(out, value, 2);
+        text[at..at + 2].copy_from_slice(pair(value));
     }
+    out.ascii(&text);
     push_fraction(out, time.nanos);
-    out.push('Z');
+    out.text("Z");
 }
 
 /// A time as RFC 3339 in UTC.
@@ -83,63 +116,69 @@ pub fn format_time(time: Timestamp) -> String {
 }
 
 /// Appends nanoseconds as the fraction of a second: nothing, or a point and 3, 6 or 9 digits.
-pub fn push_fraction(out: &mut String, nanos: u32) {
-    let (value, digits) = match nanos {
+pub fn push_fraction(out: &mut impl Append, nanos: u32) {
+    let (mut value, digits) = match nanos {
         0 => return,
         n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
         n if n % 1_000 == 0 => (n / 1_000, 6),
         n => (n, 9),
     };
-    out.push('.');
-    push_digits(out, value, digits);
+    let mut text = *b".000000000";
+    for digit in text[1..=digits].iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.ascii(&text[..=digits]);
 }
 
 /// Two digits for each number below 100.
-const PAIRS: &str = "\
-    0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
-    5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-
-fn pair(value: u32) -> &'static str {
-    let at = value as usize % 100 * 2;
-    &PAIRS[at..at + 2]
-}
-
-/// Appends a number with just so many digits.
-fn push_digits(out: &mut String, value: u32, digits: usize) {
-    let mut left = digits;
-    if left % 2 == 1 {
-        left -= 1;
-        let digit = value / 10_u32.pow(left as u32) % 10;
-        out.push_str(&pair(digit)[1..]);
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
     }
-    while left > 0 {
-        left -= 2;
-        out.push_str(pair(value / 10_u32.pow(left as u32)));
-    }
+    pairs
+};
+
+#[inline]
+fn pair(value: u32) -> &'static [u8; 2] {
+    &PAIRS[value as usize % 100]
 }
 
 /// Appends a whole number.
-pub fn push_u64(out: &mut String, mut value: u64) {
-    let mut pairs = [0_u8; 10];
-    let mut at = pairs.len();
-    while value >= 100 {
-        at -= 1;
-        pairs[at] = (value % 100) as u8;
-        value /= 100;
-    }
-    let first = pair(value as u32);
-    out.push_str(if value < 10 { &first[1..] } else { first });
-    for two in &pairs[at..] {
-        out.push_str(pair(u32::from(*two)));
-    }
+#[inline]
+pub fn push_u64(out: &mut impl Append, value: u64) {
+    push_digits(out, false, value);
 }
 
 /// Appends a whole number with its sign.
-pub fn push_i64(out: &mut String, value: i64) {
-    if value < 0 {
-        out.push('-');
+#[inline]
+pub fn push_i64(out: &mut impl Append, value: i64) {
+    push_digits(out, value < 0, value.unsigned_abs());
+}
+
+fn push_digits(out: &mut impl Append, is_negative: bool, mut value: u64) {
+    let mut text = [0; 22];
+    let mut at = text.len();
+    while value >= 100 {
+        at -= 2;
+        text[at..at + 2].copy_from_slice(pair((value % 100) as u32));
+        value /= 100;
     }
-    push_u64(out, value.unsigned_abs());
+    let [tens, ones] = *pair(value as u32);
+    at -= 1;
+    text[at] = ones;
+    if value >= 10 {
+        at -= 1;
+        text[at] = tens;
+    }
+    if is_negative {
+        at -= 1;
+        text[at] = b'-';
+    }
+    out.ascii(&text[at..]);
 }
 
 /// Year, month and day of a number of days since 1970-01-01 (the proleptic Gregorian calendar,
@@ -159,32 +198,54 @@ fn civil(days: i64) -> (i64, u32, u32) {
 }
 
 /// Appends a JSON string, quotes included. Escapes only what JSON demands, so no raw newline is left.
-pub fn push_json_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = first_escaped(rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        push_escape(out, rest.as_bytes()[at]);
-        // What is escaped is ASCII, one byte long.
-        rest = &rest[at + 1..];
+#[inline]
+pub fn push_json_string(out: &mut impl Append, text: &str) {
+    out.text("\"");
+    if has_any::<false>(text.as_bytes()) {
+        push_escaped(out, text);
+    } else {
+        out.text(text);
     }
-    out.push_str(rest);
-    out.push('"');
+    out.text("\"");
 }
 
-fn push_escape(out: &mut String, byte: u8) {
-    match byte {
-        b'"' => out.push_str("\\\""),
-        b'\\' => out.push_str("\\\\"),
-        b'\n' => out.push_str("\\n"),
-        b'\r' => out.push_str("\\r"),
-        b'\t' => out.push_str("\\t"),
-        0x08 => out.push_str("\\b"),
-        0x0c => out.push_str("\\f"),
-        _ => {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\u{byte:04x}");
+/// Appends a JSON string as [`push_json_string`]; `None` if the bytes are not UTF-8.
+#[inline]
+pub fn push_json_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+    if has_any::<true>(bytes) {
+        push_json_string(out, std::str::from_utf8(bytes).ok()?);
+    } else {
+        // Nothing but printable ASCII.
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    }
+    Some(())
+}
+
+#[cold]
+fn push_escaped(out: &mut impl Append, text: &str) {
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if is_escaped(byte) {
+            out.text(&text[done..at]);
+            push_escape(out, byte);
+            done = at + 1;
         }
+    }
+    out.text(&text[done..]);
+}
+
+fn push_escape(out: &mut impl Append, byte: u8) {
+    match byte {
+        b'"' => out.text("\\\""),
+        b'\\' => out.text("\\\\"),
+        b'\n' => out.text("\\n"),
+        b'\r' => out.text("\\r"),
+        b'\t' => out.text("\\t"),
+        0x08 => out.text("\\b"),
+        0x0c => out.text("\\f"),
+        _ => out.text(&format!("\\u{byte:04x}")),
     }
 }
 
@@ -192,42 +253,49 @@ const fn is_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Where the first byte is that JSON wants escaped.
+/// Whether there is a byte that JSON wants escaped or, if `ASCII` only is wanted, one beyond that. Looks at
+/// eight bytes at once, at some of them twice rather than at any by itself.
 #[inline]
-fn first_escaped(bytes: &[u8]) -> Option<usize> {
-    if !has_escaped(bytes) {
-        return None;
-    }
-    bytes.iter().position(|byte| is_escaped(*byte))
-}
-
-/// Looks at many bytes at once, without branches; at some of them twice rather than at each by itself.
-#[inline]
-fn has_escaped(bytes: &[u8]) -> bool {
-    match bytes.len() {
-        0..4 => bytes.iter().any(|byte| is_escaped(*byte)),
-        4..8 => ends_have_escaped::<4>(bytes),
-        8..16 => ends_have_escaped::<8>(bytes),
-        _ => {
-            let (chunks, _) = bytes.as_chunks::<16>();
-            chunks.iter().any(any_escaped) || bytes.last_chunk::<16>().is_some_and(any_escaped)
+fn has_any<const ASCII: bool>(bytes: &[u8]) -> bool {
+    let odd = match bytes.len() {
+        0..4 => {
+            odd_of::<ASCII>(bytes.iter().fold(SPACES, |word, byte| word << 8 | u64::from(*byte)))
         }
-    }
+        4..8 => match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => {
+                let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+                odd_of::<ASCII>(u64::from(first) << 32 | u64::from(last))
+            }
+            _ => 0,
+        },
+        _ => {
+            let (chunks, _) = bytes.as_chunks::<8>();
+            let last = bytes.last_chunk::<8>();
+            let words = chunks.iter().chain(last).map(|chunk| u64::from_le_bytes(*chunk));
+            words.fold(0, |odd, word| odd | odd_of::<ASCII>(word))
+        }
+    };
+    odd != 0
 }
 
-#[inline]
-fn ends_have_escaped<const N: usize>(bytes: &[u8]) -> bool {
-    bytes.first_chunk::<N>().is_some_and(any_escaped)
-        || bytes.last_chunk::<N>().is_some_and(any_escaped)
-}
+const ONES: u64 = u64::MAX / 0xff;
+const SPACES: u64 = ONES * 0x20;
 
+/// Not zero if one of eight bytes is odd: the usual arithmetic on all bytes of a word, in which a byte
+/// below `n` borrows from its highest bit when `n` is taken from it.
 #[inline]
-fn any_escaped<const N: usize>(bytes: &[u8; N]) -> bool {
-    bytes.iter().fold(false, |any, byte| any | is_escaped(*byte))
+const fn odd_of<const ASCII: bool>(word: u64) -> u64 {
+    let quote = word ^ ONES * b'"' as u64;
+    let backslash = word ^ ONES * b'\\' as u64;
+    let control = word.wrapping_sub(SPACES) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let beyond = if ASCII { word } else { 0 };
+    (control | quote | backslash | beyond) & ONES * 0x80
 }
 
 /// Appends JSON that may be spread over lines as one compact line. `json` must be valid JSON.
-pub fn push_compact_json(out: &mut String, json: &str) {
+pub fn push_compact_json(out: &mut impl Append, json: &str) {
     let mut in_string = false;
     let mut escaped = false;
     let mut done = 0;
@@ -242,11 +310,11 @@ pub fn push_compact_json(out: &mut String, json: &str) {
         } else if byte == b'"' {
             in_string = true;
         } else if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            out.push_str(&json[done..at]);
+            out.text(&json[done..at]);
             done = at + 1;
         }
     }
-    out.push_str(&json[done..]);
+    out.text(&json[done..]);
 }
 
 /// Whether a text is one JSON value.
@@ -290,7 +358,11 @@ mod tests {
             let mut out = String::new();
             push_json_string(&mut out, text);
             assert_eq!(out, serde_json::to_string(text).unwrap());
+            let mut bytes = Vec::new();
+            push_json_bytes(&mut bytes, text.as_bytes()).unwrap();
+            assert_eq!(bytes, out.as_bytes());
         };
+        assert!(push_json_bytes(&mut Vec::new(), b"\xff").is_none());
         for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{8}\u{c}\u{7f}", "ü🛰️\u{2028}"]
         {
             escaped(text);

@@ -1,5 +1,6 @@
 //! Puts the events of frames into a batch. Key type: [`Decoder`].
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -7,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::DecodeError;
 use super::envelope::{Attribute, Data, Envelope, canonical};
+use super::known::Known;
 use super::registry::{MessageId, Registry};
 use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
@@ -15,6 +17,11 @@ use crate::line::Extensions;
 use crate::text::{Timestamp, is_json, push_json_string, push_time};
 
 const JSON: &str = "application/json";
+
+thread_local! {
+    /// One per thread, and so one per pipeline: nobody waits for it, and batches come and go.
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
 
 /// Decodes frames into batches, and later their payloads into JSON.
 #[derive(Debug, Clone)]
@@ -33,29 +40,58 @@ impl Decoder {
     /// # Errors
     /// When there is no event in the frame. The frame is in the batch all the same, with no event.
     pub fn decode(&self, stream: &str, frame: Frame, batch: &mut Batch) -> Result<(), DecodeError> {
-        let kind = frame.kind;
-        let settled = if kind == Kind::Binary { canonical(&frame.bytes) } else { Ok(None) };
-        let (settled, error) = match settled {
-            Ok(settled) => (settled, None),
-            Err(error) => (None, Some(error)),
-        };
-        // Cheap: the bytes are shared, not copied.
-        let bytes = frame.bytes.clone();
-        batch.push_frame(frame, settled.clone());
-        match kind {
+        match frame.kind {
             Kind::Binary => {}
-            Kind::Text => return Err(DecodeError::TextFrame),
-            Kind::TooLarge(size) => return Err(DecodeError::TooLarge(size)),
+            Kind::Text => {
+                batch.push_frame(frame, None);
+                return Err(DecodeError::TextFrame);
+            }
+            Kind::TooLarge(size) => {
+                batch.push_frame(frame, None);
+                return Err(DecodeError::TooLarge(size));
+            }
         }
-        if let Some(error) = error {
-            return Err(error);
+        let (canonical, result) = KNOWN.with_borrow(|known| {
+            match Envelope::read_with(&frame.bytes, &|bytes| known.text(bytes)) {
+                Some(envelope) => {
+                    (None, self.push_event(stream, &frame.bytes, &envelope, known, batch))
+                }
+                None => match canonical(&frame.bytes) {
+                    Ok(settled) => {
+                        let result = self.push_settled(stream, &settled, known, batch);
+                        (Some(settled), result)
+                    }
+                    Err(error) => (None, Err(error)),
+                },
+            }
+        });
+        if KNOWN.with_borrow(Known::is_stale) {
+            KNOWN.take();
         }
-        self.push_event(stream, settled.as_deref().unwrap_or(&bytes), batch)
+        batch.push_frame(frame, canonical);
+        result
     }
 
-    fn push_event(&self, stream: &str, bytes: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+    fn push_settled(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        known: &Known,
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
         let envelope = Envelope::read(bytes)
             .ok_or_else(|| DecodeError::Envelope("a time beyond the years 1 to 9999".to_owned()))?;
+        self.push_event(stream, bytes, &envelope, known, batch)
+    }
+
+    fn push_event(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        envelope: &Envelope<'_>,
+        known: &Known,
+        batch: &mut Batch,
+    ) -> Result<(), DecodeError> {
         for (value, name) in
             [(envelope.id, "id"), (envelope.source, "source"), (envelope.ty, "type")]
         {
@@ -63,8 +99,8 @@ impl Decoder {
                 return Err(DecodeError::Missing(name));
             }
         }
-        let mut extra = Extra::read(&envelope);
-        let (payload, content_type, schema) = self.payload(stream, bytes, &envelope, &mut extra);
+        let extra = Extra::read(envelope);
+        let (payload, content_type, schema) = self.payload(stream, bytes, envelope, &extra, known);
         batch.push(&NewRow {
             id: envelope.id,
             source: envelope.source,
@@ -86,36 +122,40 @@ impl Decoder {
         stream: &str,
         bytes: &[u8],
         envelope: &Envelope<'a>,
-        extra: &mut Extra<'a>,
+        extra: &Extra<'a>,
+        known: &Known,
     ) -> (Payload, &'a str, &'a str) {
-        let given = first(envelope.content_type, extra.content_type);
+        let declared = first(envelope.content_type, extra.content_type);
         let schema = first(envelope.schema, extra.schema);
         match envelope.data {
-            Data::None => (Payload::None, first(given, JSON), schema),
+            Data::None => (Payload::None, first(declared, JSON), schema),
             Data::Message { type_url, value } => {
-                let stream = Some(stream).filter(|name| !name.is_empty());
-                match self.registry.choose(stream, type_url, envelope.ty) {
+                let given = Some(stream).filter(|name| !name.is_empty());
+                let choose = || self.registry.choose(given, type_url, envelope.ty);
+                let number = self.registry.number();
+                match known.choice(number, stream, type_url, envelope.ty, choose) {
                     Some(id) => (Payload::Message(id.0, span(bytes, value)), JSON, schema),
                     None => (
                         Payload::Bytes(span(bytes, value)),
-                        first(given, "application/protobuf"),
+                        first(declared, "application/protobuf"),
                         first(schema, type_url),
                     ),
                 }
             }
             Data::Text(text) => {
                 let at = span(bytes, text.as_bytes());
-                let says_json = given.is_empty() || given == JSON || given.ends_with("+json");
+                let says_json =
+                    declared.is_empty() || declared == JSON || declared.ends_with("+json");
                 if says_json && is_json(text) {
-                    (Payload::Json(at), first(given, JSON), schema)
+                    (Payload::Json(at), first(declared, JSON), schema)
                 } else {
-                    let plain = if says_json { "text/plain" } else { given };
+                    let plain = if says_json { "text/plain" } else { declared };
                     (Payload::Text(at), plain, schema)
                 }
             }
             Data::Binary(value) => (
                 Payload::Bytes(span(bytes, value)),
-                first(given, "application/octet-stream"),
+                first(declared, "application/octet-stream"),
                 schema,
             ),
         }
@@ -123,8 +163,9 @@ impl Decoder {
 }
 
 impl Transcode for Decoder {
-    fn json(&self, message: u16, payload: &[u8], out: &mut String) -> Result<(), String> {
-        self.registry.write_json(MessageId(message), payload, out).map_err(|e| e.to_string())
+    fn json(&self, message: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        let written = self.registry.write_json_bytes(MessageId(message), payload, out);
+        written.map_err(|error| error.to_string())
     }
 }
 

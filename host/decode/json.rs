@@ -17,27 +17,46 @@ use super::table::six_digits;
 const MAX_DEPTH: usize = 100;
 
 impl Registry {
-    /// Appends the payload as compact JSON, without a newline. What was appended before an error is
-    /// taken back.
+    /// Appends the payload as compact JSON, without a newline; all that is appended is UTF-8. What was
+    /// appended before an error is taken back.
     ///
     /// # Errors
     /// When the payload is not such a message, or holds what JSON cannot say.
+    pub fn write_json_bytes(
+        &self,
+        message: MessageId,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        if self.tables().write(usize::from(message.0), payload, out) {
+            return Ok(());
+        }
+        let mut text = String::new();
+        self.write_json_slowly(message, payload, &mut text)?;
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    /// The same onto a text.
+    ///
+    /// # Errors
+    /// As [`Registry::write_json_bytes`].
     pub fn write_json(
         &self,
         message: MessageId,
         payload: &[u8],
         out: &mut String,
     ) -> Result<(), DecodeError> {
-        if self.tables().write(usize::from(message.0), payload, out) {
-            return Ok(());
-        }
-        self.write_json_slowly(message, payload, out)
+        let mut bytes = Vec::with_capacity(payload.len() * 4);
+        self.write_json_bytes(message, payload, &mut bytes)?;
+        out.push_str(&String::from_utf8_lossy(&bytes));
+        Ok(())
     }
 
     /// The same by way of a dynamic message: what is written by table is measured against it.
     ///
     /// # Errors
-    /// As [`Registry::write_json`].
+    /// As [`Registry::write_json_bytes`].
     pub fn write_json_slowly(
         &self,
         message: MessageId,

@@ -8,6 +8,7 @@ mod decoder;
 mod envelope;
 mod identity;
 mod json;
+mod known;
 mod registry;
 mod table;
 mod wire;

@@ -2,12 +2,15 @@
 //! Key type: [`Registry`].
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use super::catalog::{EVENT_TYPE_PREFIX, STREAMS};
 use super::table::Tables;
+
+static COUNT: AtomicU64 = AtomicU64::new(1);
 
 /// By name. What is in it comes from schemas, never from events, so no seed needs to be secret.
 type ByName<K, V> = HashMap<K, V, FixedState>;
@@ -19,6 +22,8 @@ pub struct MessageId(pub(super) u16);
 /// All messages that can be decoded, and the rules by which one is chosen.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// Of all registries of this process, this one.
+    number: u64,
     messages: Vec<MessageDescriptor>,
     tables: Tables,
     by_full_name: ByName<String, MessageId>,
@@ -55,7 +60,8 @@ impl Registry {
             .map(|(message, id)| (message.full_name().to_owned(), MessageId(id)))
             .collect();
         let tables = Tables::compile(&messages);
-        Registry { messages, tables, by_full_name, ..Registry::default() }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Registry { number, messages, tables, by_full_name, ..Registry::default() }
     }
 
     fn learn_streams(&mut self) {
@@ -102,6 +108,10 @@ impl Registry {
     /// The id of a message by its full name.
     pub fn named(&self, full_name: &str) -> Option<MessageId> {
         self.by_full_name.get(full_name).copied()
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn tables(&self) -> &Tables {

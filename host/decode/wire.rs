@@ -4,8 +4,7 @@
 /// Reads fields from bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
 }
 
 /// One field as it stands on the wire.
@@ -23,67 +22,77 @@ pub enum Value<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads from the first byte.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader { bytes, at: 0 }
+        Reader { rest: bytes }
     }
 
     /// Whether all bytes have been read.
+    #[inline]
     pub fn is_done(&self) -> bool {
-        self.at >= self.bytes.len()
+        self.rest.is_empty()
     }
 
     /// The next field: its number and value. `None` where the bytes are not protobuf, or hold a
     /// group, which no schema here has.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self) -> Option<(u32, Value<'a>)> {
         let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..=0x1fff_ffff).contains(n))?;
-        Some((number, self.value(tag & 7)?))
+        let number = tag >> 3;
+        if number == 0 || number > 0x1fff_ffff {
+            return None;
+        }
+        Some((number as u32, self.value(tag & 7)?))
     }
 
     /// The next bytes as a value of this wire type, without a tag before it.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, wire_type: u64) -> Option<Value<'a>> {
         Some(match wire_type {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(self.take(8)?.try_into().ok()?),
             2 => {
                 let length = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(length)?)
+                let (bytes, rest) = self.rest.split_at_checked(length)?;
+                self.rest = rest;
+                Value::Bytes(bytes)
             }
-            5 => Value::Fixed32(self.take(4)?.try_into().ok()?),
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(self.take()?),
+            5 => Value::Fixed32(self.take()?),
             _ => return None,
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Option<u64> {
-        let first = *self.bytes.get(self.at)?;
-        self.at += 1;
-        if first < 0x80 {
-            return Some(u64::from(first));
+        let (first, rest) = self.rest.split_first()?;
+        if *first < 0x80 {
+            self.rest = rest;
+            return Some(u64::from(*first));
         }
-        let mut value = u64::from(first & 0x7f);
-        for shift in (7..70).step_by(7) {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            if shift == 63 && byte > 1 {
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for (at, byte) in self.rest.iter().take(10).enumerate() {
+            // The tenth has room for one bit.
+            if at == 9 && *byte > 1 {
                 return None;
             }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+            value |= u64::from(byte & 0x7f) << (at * 7);
+            if *byte < 0x80 {
+                self.rest = &self.rest[at + 1..];
                 return Some(value);
             }
         }
         None
     }
 
-    #[inline]
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(length)?;
-        let slice = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(slice)
+    #[inline(always)]
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*bytes)
     }
 }
 

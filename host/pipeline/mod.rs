@@ -87,6 +87,7 @@ impl Pending {
             held: Arc::clone(&held),
             name: name.clone(),
             shared,
+            spare: crate::batch::Batch::default(),
         };
         let thread_name = format!("p:{name}");
         let thread = std::thread::Builder::new().name(thread_name).spawn(move || worker.run())?;

@@ -34,6 +34,8 @@ pub(super) struct Worker {
     pub tally: Arc<Tally>,
     pub held: Arc<Mutex<Option<String>>>,
     pub shared: Shared,
+    /// An empty batch, for its memory and the names it knows.
+    pub spare: Batch,
 }
 
 /// What is to be done next.
@@ -145,7 +147,7 @@ impl Worker {
         let mut run = Run {
             shared: &shared,
             pipeline: &name,
-            batch: Batch::default(),
+            batch: std::mem::take(&mut self.spare),
             now: now_micros(),
             letters: Vec::new(),
         };
@@ -174,6 +176,8 @@ impl Worker {
         }
         run.write_letters(&mut self.links)?;
         self.tally.end(run.batch.finish());
+        run.batch.clear();
+        self.spare = run.batch;
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 mod compile;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod well_known;
 mod write;
 

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::super::wire::Value;
 use super::Scalar;
-use crate::text::{push_i64, push_json_string, push_u64};
+use crate::text::{Append as _, push_i64, push_json_bytes, push_u64};
 
 /// The wire type of a value when it is packed; `None` for those that cannot be.
 pub(super) fn packed_wire_type(scalar: Scalar) -> Option<u64> {
@@ -40,13 +40,13 @@ pub(super) fn is_default(scalar: Scalar, value: Value<'_>) -> bool {
 
 /// Appends a value as JSON.
 #[inline]
-pub(super) fn push_scalar(out: &mut String, scalar: Scalar, value: Value<'_>) -> Option<()> {
+pub(super) fn push_scalar(out: &mut Vec<u8>, scalar: Scalar, value: Value<'_>) -> Option<()> {
     match (scalar, value) {
         (Scalar::String, Value::Bytes(bytes)) => {
-            push_json_string(out, std::str::from_utf8(bytes).ok()?);
+            push_json_bytes(out, bytes)?;
         }
         (Scalar::Bool, Value::Varint(value)) => {
-            out.push_str(if value == 0 { "false" } else { "true" });
+            out.text(if value == 0 { "false" } else { "true" });
         }
         (Scalar::Int32, Value::Varint(value)) => push_i64(out, i64::from(value as i32)),
         (Scalar::Uint32, Value::Varint(value)) => push_u64(out, u64::from(value as u32)),
@@ -69,7 +69,11 @@ pub(super) fn push_scalar(out: &mut String, scalar: Scalar, value: Value<'_>) ->
             quoted(out, |out| push_i64(out, i64::from_le_bytes(bytes)));
         }
         (Scalar::Bytes, Value::Bytes(bytes)) => {
-            quoted(out, |out| BASE64_STANDARD.encode_string(bytes, out));
+            let start = out.len() + 1;
+            out.push(b'"');
+            out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+            BASE64_STANDARD.encode_slice(bytes, &mut out[start..]).ok()?;
+            out.push(b'"');
         }
         _ => return None,
     }
@@ -77,7 +81,7 @@ pub(super) fn push_scalar(out: &mut String, scalar: Scalar, value: Value<'_>) ->
 }
 
 /// Appends the key of a map, always text; `None` stands for the default.
-pub(super) fn push_key(out: &mut String, scalar: Scalar, value: Option<Value<'_>>) -> Option<()> {
+pub(super) fn push_key(out: &mut Vec<u8>, scalar: Scalar, value: Option<Value<'_>>) -> Option<()> {
     match value {
         None => push_default_key(out, scalar),
         Some(value) => match scalar {
@@ -87,9 +91,9 @@ pub(super) fn push_key(out: &mut String, scalar: Scalar, value: Option<Value<'_>
             | Scalar::Sint32
             | Scalar::Fixed32
             | Scalar::Sfixed32 => {
-                out.push('"');
+                out.push(b'"');
                 push_scalar(out, scalar, value)?;
-                out.push('"');
+                out.push(b'"');
             }
             // 64-bit numbers are text already.
             _ => push_scalar(out, scalar, value)?,
@@ -98,8 +102,8 @@ pub(super) fn push_key(out: &mut String, scalar: Scalar, value: Option<Value<'_>
     Some(())
 }
 
-fn push_default_key(out: &mut String, scalar: Scalar) {
-    out.push_str(match scalar {
+fn push_default_key(out: &mut Vec<u8>, scalar: Scalar) {
+    out.text(match scalar {
         Scalar::String => "\"\"",
         Scalar::Bool => "\"false\"",
         _ => "\"0\"",
@@ -107,8 +111,8 @@ fn push_default_key(out: &mut String, scalar: Scalar) {
 }
 
 /// Appends what stands for a value that is not on the wire.
-pub(super) fn push_default(out: &mut String, scalar: Scalar) {
-    out.push_str(match scalar {
+pub(super) fn push_default(out: &mut Vec<u8>, scalar: Scalar) {
+    out.text(match scalar {
         Scalar::Bool => "false",
         Scalar::String | Scalar::Bytes => "\"\"",
         Scalar::Float | Scalar::Double => "0.0",
@@ -120,20 +124,22 @@ pub(super) fn push_default(out: &mut String, scalar: Scalar) {
 }
 
 /// Appends a double: the shortest text that reads as the same, or its name as text.
-pub(super) fn push_f64(out: &mut String, value: f64) {
+pub(super) fn push_f64(out: &mut Vec<u8>, value: f64) {
     match not_finite(value) {
-        Some(name) => out.push_str(name),
-        None => push_with(out, |buffer| serde_json::to_writer(buffer, &value).is_ok()),
+        Some(name) => out.text(name),
+        // Writing to memory cannot fail.
+        None => drop(serde_json::to_writer(out, &value)),
     }
 }
 
 /// Appends a float as Python's protobuf writes it: never fewer than six digits, which tells only
 /// where floats have less precision than that.
-pub(super) fn push_f32(out: &mut String, value: f32) {
+pub(super) fn push_f32(out: &mut Vec<u8>, value: f32) {
     match not_finite(f64::from(value)) {
-        Some(name) => out.push_str(name),
+        Some(name) => out.text(name),
         None if value.is_subnormal() => push_f64(out, six_digits(value)),
-        None => push_with(out, |buffer| serde_json::to_writer(buffer, &value).is_ok()),
+        // Writing to memory cannot fail.
+        None => drop(serde_json::to_writer(out, &value)),
     }
 }
 
@@ -151,20 +157,10 @@ fn not_finite(value: f64) -> Option<&'static str> {
     }
 }
 
-/// Appends what `write` puts into a buffer that has room for any number.
-fn push_with(out: &mut String, write: impl FnOnce(&mut &mut [u8]) -> bool) {
-    let mut buffer = [0; 40];
-    let mut rest = &mut buffer[..];
-    if write(&mut rest) {
-        let length = 40 - rest.len();
-        out.push_str(std::str::from_utf8(&buffer[..length]).unwrap_or_default());
-    }
-}
-
-fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
-    out.push('"');
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
     write(out);
-    out.push('"');
+    out.push(b'"');
 }
 
 fn zigzag32(value: u64) -> i32 {

@@ -4,7 +4,9 @@
 use super::super::wire::{Reader, Value};
 use super::scalar::{push_default, push_f64, push_scalar};
 use super::{Form, Scalar, Tables};
-use crate::text::{Timestamp, push_fraction, push_i64, push_json_string, push_time};
+use crate::text::{
+    Append as _, Timestamp, push_fraction, push_i64, push_json_bytes, push_json_string, push_time,
+};
 
 /// The longest `Duration`, in seconds.
 const MAX_DURATION: u64 = 315_576_000_000;
@@ -15,7 +17,7 @@ impl Tables {
         form: Form,
         bytes: &[u8],
         depth: u32,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Option<()> {
         match form {
             Form::Timestamp => timestamp(bytes, out),
@@ -29,27 +31,27 @@ impl Tables {
     }
 }
 
-fn timestamp(bytes: &[u8], out: &mut String) -> Option<()> {
+fn timestamp(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (seconds, nanos) = seconds_and_nanos(bytes)?;
-    out.push('"');
+    out.push(b'"');
     push_time(out, Timestamp::new(seconds, nanos)?);
-    out.push('"');
+    out.push(b'"');
     Some(())
 }
 
-fn duration(bytes: &[u8], out: &mut String) -> Option<()> {
+fn duration(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (seconds, nanos) = seconds_and_nanos(bytes)?;
     let is_mixed = (seconds < 0 && nanos > 0) || (seconds > 0 && nanos < 0);
     if is_mixed || seconds.unsigned_abs() > MAX_DURATION || nanos.unsigned_abs() > 999_999_999 {
         return None;
     }
-    out.push('"');
+    out.push(b'"');
     if seconds < 0 || nanos < 0 {
-        out.push('-');
+        out.push(b'-');
     }
     push_i64(out, seconds.abs());
     push_fraction(out, nanos.unsigned_abs());
-    out.push_str("s\"");
+    out.text("s\"");
     Some(())
 }
 
@@ -70,7 +72,7 @@ fn seconds_and_nanos(bytes: &[u8]) -> Option<(i64, i32)> {
     Some((seconds.unwrap_or(0) as i64, nanos.unwrap_or(0) as i32))
 }
 
-fn wrapper(scalar: Scalar, bytes: &[u8], out: &mut String) -> Option<()> {
+fn wrapper(scalar: Scalar, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let Some(value) = only(bytes, 1)? else {
         push_default(out, scalar);
         return Some(());
@@ -106,7 +108,7 @@ fn only(bytes: &[u8], wanted: u32) -> Option<Option<Value<'_>>> {
 }
 
 /// A `Struct`, in the order of its keys, as the library writes it.
-fn structure(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
+fn structure(bytes: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
     let mut entries = Vec::new();
     let mut is_sorted = true;
     let mut reader = Reader::new(bytes);
@@ -128,17 +130,17 @@ fn structure(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
     }
     // The entry and its value are messages too.
     let depth = depth.checked_sub(2)?;
-    out.push('{');
+    out.push(b'{');
     let mut is_first = true;
     for (key, bytes) in entries {
         if !std::mem::take(&mut is_first) {
-            out.push(',');
+            out.push(b',');
         }
         push_json_string(out, key);
-        out.push(':');
+        out.push(b':');
         value(bytes, depth, out)?;
     }
-    out.push('}');
+    out.push(b'}');
     Some(())
 }
 
@@ -159,25 +161,25 @@ fn entry_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((key.unwrap_or_default(), value.unwrap_or_default()))
 }
 
-fn list(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
+fn list(bytes: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
     let depth = depth.checked_sub(1)?;
-    out.push('[');
+    out.push(b'[');
     let mut is_first = true;
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {
         let (number, element) = reader.field()?;
         if number == 1 {
             if !std::mem::take(&mut is_first) {
-                out.push(',');
+                out.push(b',');
             }
             value(element.bytes()?, depth, out)?;
         }
     }
-    out.push(']');
+    out.push(b']');
     Some(())
 }
 
-fn value(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
+fn value(bytes: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
     let mut found = None;
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {
@@ -187,7 +189,7 @@ fn value(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
         }
     }
     match found {
-        None | Some((1, Value::Varint(_))) => out.push_str("null"),
+        None | Some((1, Value::Varint(_))) => out.text("null"),
         Some((2, Value::Fixed64(number))) => {
             let number = f64::from_le_bytes(number);
             // JSON has no such number, and a `Value` no other way to say it.
@@ -196,8 +198,8 @@ fn value(bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
             }
             push_f64(out, number);
         }
-        Some((3, text)) => push_json_string(out, text.text()?),
-        Some((4, flag)) => out.push_str(if flag.varint()? == 0 { "false" } else { "true" }),
+        Some((3, text)) => push_json_bytes(out, text.bytes()?)?,
+        Some((4, flag)) => out.text(if flag.varint()? == 0 { "false" } else { "true" }),
         Some((5, fields)) => structure(fields.bytes()?, depth.checked_sub(1)?, out)?,
         Some((6, values)) => list(values.bytes()?, depth.checked_sub(1)?, out)?,
         Some(_) => return None,

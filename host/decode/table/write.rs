@@ -6,12 +6,12 @@
 use super::super::wire::{Reader, Value};
 use super::scalar::{is_default, packed_wire_type, push_default, push_key, push_scalar};
 use super::{EnumNames, Field, Form, Kind, MAX_DEPTH, Shape, Table, Tables};
-use crate::text::push_i64;
+use crate::text::{Append as _, push_i64};
 
 impl Tables {
     /// Appends a payload as JSON, the message being one of those compiled by its place among them.
     /// `false` if it is not settled here; then nothing was appended.
-    pub fn write(&self, message: usize, payload: &[u8], out: &mut String) -> bool {
+    pub fn write(&self, message: usize, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let before = out.len();
         let written = self.message(message as u32, payload, MAX_DEPTH, out).is_some();
         if !written {
@@ -31,7 +31,7 @@ impl Tables {
         message: u32,
         bytes: &[u8],
         depth: u32,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Option<()> {
         let table = self.messages.get(message as usize)?;
         match table.form {
@@ -41,7 +41,7 @@ impl Tables {
         }
     }
 
-    fn plain(&self, table: &Table, bytes: &[u8], depth: u32, out: &mut String) -> Option<()> {
+    fn plain(&self, table: &Table, bytes: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
         let mut reader = Reader::new(bytes);
         let mut object = Object::default();
         while !reader.is_done() {
@@ -84,7 +84,7 @@ impl Tables {
         field: &Field,
         value: Value<'_>,
         depth: u32,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Option<()> {
         let packed = match (field.kind, value) {
             (Kind::Scalar(scalar), Value::Bytes(_)) => packed_wire_type(scalar),
@@ -111,7 +111,7 @@ impl Tables {
         field: &Field,
         first: &[u8],
         depth: u32,
-        out: &mut String,
+        out: &mut Vec<u8>,
     ) -> Option<()> {
         let Kind::Message(entry) = field.kind else { return None };
         let [key, value] = &self.messages.get(entry as usize)?.fields[..] else { return None };
@@ -134,23 +134,23 @@ impl Tables {
         if entries.windows(2).any(|pair| pair[0].key == pair[1].key) {
             return None;
         }
-        let mut opening = '{';
+        let mut opening = b'{';
         for entry in &entries {
             out.push(opening);
-            opening = ',';
-            out.push_str(&entry.key);
-            out.push(':');
+            opening = b',';
+            out.extend_from_slice(&entry.key);
+            out.push(b':');
             match entry.value {
                 Some(on_wire) => self.value(value.kind, on_wire, depth, out)?,
                 None => self.absent(value.kind, depth, out)?,
             }
         }
-        out.push('}');
+        out.push(b'}');
         Some(())
     }
 
     #[inline]
-    fn value(&self, kind: Kind, value: Value<'_>, depth: u32, out: &mut String) -> Option<()> {
+    fn value(&self, kind: Kind, value: Value<'_>, depth: u32, out: &mut Vec<u8>) -> Option<()> {
         match kind {
             Kind::Scalar(scalar) => push_scalar(out, scalar, value),
             Kind::Enum(place) => {
@@ -163,7 +163,7 @@ impl Tables {
     }
 
     /// What a map's value is that is not on the wire.
-    fn absent(&self, kind: Kind, depth: u32, out: &mut String) -> Option<()> {
+    fn absent(&self, kind: Kind, depth: u32, out: &mut Vec<u8>) -> Option<()> {
         match kind {
             Kind::Scalar(scalar) => push_default(out, scalar),
             Kind::Enum(_) => self.value(kind, Value::Varint(0), depth, out)?,
@@ -182,11 +182,11 @@ fn is_default_of(kind: Kind, value: Value<'_>) -> bool {
     }
 }
 
-fn push_enum(out: &mut String, names: &EnumNames, number: i32) {
+fn push_enum(out: &mut Vec<u8>, names: &EnumNames, number: i32) {
     if names.is_null {
-        out.push_str("null");
+        out.text("null");
     } else if let Some(name) = names.get(number) {
-        out.push_str(name);
+        out.text(name);
     } else {
         push_i64(out, i64::from(number));
     }
@@ -205,42 +205,42 @@ struct Object {
 impl Object {
     /// Goes on to a field, which must come after the last.
     #[inline]
-    fn next(&mut self, out: &mut String, field: &Field) -> Option<()> {
+    fn next(&mut self, out: &mut Vec<u8>, field: &Field) -> Option<()> {
         if field.number <= self.last || self.oneofs & field.oneof != 0 {
             return None;
         }
         self.last = field.number;
         self.oneofs |= field.oneof;
         if std::mem::take(&mut self.is_in_list) {
-            out.push(']');
+            out.push(b']');
         }
         Some(())
     }
 
     #[inline]
-    fn key(&mut self, out: &mut String, field: &Field) {
+    fn key(&mut self, out: &mut Vec<u8>, field: &Field) {
         if std::mem::replace(&mut self.has_member, true) {
-            out.push_str(&field.key);
+            out.text(&field.key);
         } else {
-            out.push('{');
+            out.push(b'{');
             // Without its comma.
-            out.push_str(&field.key[1..]);
+            out.text(&field.key[1..]);
         }
     }
 
     /// What stands before an element of a list.
-    fn element(&mut self, out: &mut String, field: &Field) {
+    fn element(&mut self, out: &mut Vec<u8>, field: &Field) {
         if self.is_in_list {
-            out.push(',');
+            out.push(b',');
         } else {
             self.key(out, field);
-            out.push('[');
+            out.push(b'[');
             self.is_in_list = true;
         }
     }
 
-    fn end(&self, out: &mut String) {
-        out.push_str(match (self.has_member, self.is_in_list) {
+    fn end(&self, out: &mut Vec<u8>) {
+        out.text(match (self.has_member, self.is_in_list) {
             (_, true) => "]}",
             (true, false) => "}",
             (false, false) => "{}",
@@ -250,7 +250,7 @@ impl Object {
 
 /// One entry of a map, its key as JSON text.
 struct Entry<'a> {
-    key: String,
+    key: Vec<u8>,
     value: Option<Value<'a>>,
 }
 
@@ -269,7 +269,7 @@ impl<'a> Entry<'a> {
                 return None;
             }
         }
-        let mut text = String::new();
+        let mut text = Vec::new();
         push_key(&mut text, scalar, key)?;
         Some(Entry { key: text, value })
     }

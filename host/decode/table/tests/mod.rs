@@ -1,6 +1,6 @@
 //! What is written by table is the text that the slow way writes.
 
-mod random;
+pub mod random;
 mod schema;
 
 use proptest::prelude::*;
@@ -37,10 +37,10 @@ impl Subject {
     }
 
     fn fast(&self, message: &MessageDescriptor, bytes: &[u8]) -> Option<String> {
-        let mut out = "before".to_owned();
+        let mut out = b"before".to_vec();
         let place = usize::from(self.id(message).0);
         let settled = self.registry.tables().write(place, bytes, &mut out);
-        let written = out.strip_prefix("before").unwrap().to_owned();
+        let written = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
         assert!(settled || written.is_empty(), "{written} left behind");
         settled.then_some(written)
     }
