@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::DecodeError;
-use super::envelope::{Attribute, Data, Envelope, canonical};
+use super::envelope::{Attribute, Data, Envelope, canonical, read_time};
 use super::known::Known;
 use super::registry::{MessageId, Registry};
+use super::template::{Layout, Reading, Template};
 use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
 use crate::frame::{Frame, Kind};
@@ -51,25 +52,69 @@ impl Decoder {
                 return Err(DecodeError::TooLarge(size));
             }
         }
-        let (canonical, result) = KNOWN.with_borrow(|known| {
-            match Envelope::read_with(&frame.bytes, &|bytes| known.text(bytes)) {
-                Some(envelope) => {
-                    (None, self.push_event(stream, &frame.bytes, &envelope, known, batch))
-                }
-                None => match canonical(&frame.bytes) {
-                    Ok(settled) => {
-                        let result = self.push_settled(stream, &settled, known, batch);
-                        (Some(settled), result)
-                    }
-                    Err(error) => (None, Err(error)),
-                },
-            }
-        });
+        let (canonical, result) =
+            KNOWN.with_borrow(|known| self.push_any(stream, &frame.bytes, known, batch));
         if KNOWN.with_borrow(Known::is_stale) {
             KNOWN.take();
         }
         batch.push_frame(frame, canonical);
         result
+    }
+
+    /// Adds the event in these bytes, in whatever form it is. The bytes that it was read from come back
+    /// where they are others.
+    fn push_any(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        known: &Known,
+        batch: &mut Batch,
+    ) -> (Option<Vec<u8>>, Result<(), DecodeError>) {
+        let layout = Layout::read(bytes);
+        if layout.as_ref().is_some_and(|layout| self.push_like(stream, bytes, layout, known, batch))
+        {
+            return (None, Ok(()));
+        }
+        if let Some(envelope) = Envelope::read_with(bytes, &|bytes| known.text(bytes)) {
+            return (None, self.push_event(stream, bytes, &envelope, layout, known, batch));
+        }
+        match canonical(bytes) {
+            Ok(settled) => {
+                let result = self.push_settled(stream, &settled, known, batch);
+                (Some(settled), result)
+            }
+            Err(error) => (None, Err(error)),
+        }
+    }
+
+    /// Adds an event whose envelope is like one before; `false` if it is not.
+    fn push_like(
+        &self,
+        stream: &str,
+        bytes: &[u8],
+        layout: &Layout<'_>,
+        known: &Known,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some(template) = known.template(layout.ty) else { return false };
+        let Ok(id) = std::str::from_utf8(layout.id) else { return false };
+        let Some(time) = read_time(layout.time) else { return false };
+        if !template.fits(self.registry.number(), stream, layout) {
+            return false;
+        }
+        batch.push(&NewRow {
+            id,
+            source: &template.source,
+            ty: &template.ty,
+            subject: &template.subject,
+            time: Some(time),
+            content_type: JSON,
+            schema: &template.schema,
+            stream,
+            extensions: &template.extensions,
+            payload: Payload::Message(template.message.0, span(bytes, layout.value)),
+        });
+        true
     }
 
     fn push_settled(
@@ -81,7 +126,7 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let envelope = Envelope::read(bytes)
             .ok_or_else(|| DecodeError::Envelope("a time beyond the years 1 to 9999".to_owned()))?;
-        self.push_event(stream, bytes, &envelope, known, batch)
+        self.push_event(stream, bytes, &envelope, None, known, batch)
     }
 
     fn push_event(
@@ -89,6 +134,7 @@ impl Decoder {
         stream: &str,
         bytes: &[u8],
         envelope: &Envelope<'_>,
+        layout: Option<Layout<'_>>,
         known: &Known,
         batch: &mut Batch,
     ) -> Result<(), DecodeError> {
@@ -113,6 +159,19 @@ impl Decoder {
             extensions: &extra.extensions,
             payload,
         });
+        if let (Some(layout), Payload::Message(message, _)) = (layout, payload) {
+            let reading = Reading {
+                registry: self.registry.number(),
+                stream,
+                source: envelope.source,
+                ty: envelope.ty,
+                subject: extra.subject,
+                schema,
+                extensions: &extra.extensions,
+                message: MessageId(message),
+            };
+            known.learn(layout.ty, || Template::new(&layout, &reading));
+        }
         Ok(())
     }
 
@@ -229,11 +288,108 @@ fn first<'a>(wanted: &'a str, otherwise: &'a str) -> &'a str {
     if wanted.is_empty() { otherwise } else { wanted }
 }
 
-/// Where a part of `bytes` lies within them. An empty part may lie anywhere.
+/// Where a part of `bytes` lies within them, which it must. An empty part may lie anywhere.
 fn span(bytes: &[u8], part: &[u8]) -> Span {
     if part.is_empty() {
         return Span::default();
     }
     let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
     Span { start: start as u32, end: (start + part.len()) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng as _;
+
+    use super::super::catalog::STREAMS;
+    use super::super::table::tests::random;
+    use super::*;
+    use crate::columns::Fields;
+    use crate::sim::central::frames;
+
+    /// What became of some frames: their lines and errors.
+    fn outcome(decoder: &Decoder, stream: &str, frames: &[Vec<u8>]) -> Vec<String> {
+        let mut batch = Batch::default();
+        frames
+            .iter()
+            .map(|frame| {
+                batch.clear();
+                let decoded = decoder.decode(stream, Frame::binary(frame.clone()), &mut batch);
+                if let Err(error) = decoded {
+                    return error.to_string();
+                }
+                let rows = batch.live().to_vec();
+                match batch.prepare(&rows, Fields::WHOLE, decoder).pop() {
+                    Some((_, error)) => error,
+                    None => batch.lines_of(&rows).text.into_owned(),
+                }
+            })
+            .collect()
+    }
+
+    /// The same by one who has seen nothing before.
+    fn by_strangers(decoder: &Decoder, stream: &str, frames: &[Vec<u8>]) -> Vec<String> {
+        let one = |frame: &Vec<u8>| {
+            KNOWN.take();
+            outcome(decoder, stream, std::slice::from_ref(frame)).remove(0)
+        };
+        frames.iter().map(one).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_was_seen_before_changes_nothing(seed: u64) {
+            let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+            let decoder = Decoder::new(Arc::new(Registry::built_in()));
+            for stream in STREAMS {
+                let mut frames: Vec<_> = frames(stream, seed, 20).collect();
+                for at in 0..frames.len() {
+                    frames.push(random::mangle(&mut rng, &frames[at]));
+                }
+                let fresh = by_strangers(&decoder, stream.name, &frames);
+                let seen = outcome(&decoder, stream.name, &frames);
+                prop_assert_eq!(&seen, &fresh);
+                // Seen on another stream, they must not be taken for those of this one.
+                let other = outcome(&decoder, "another", &frames);
+                prop_assert_eq!(other, by_strangers(&decoder, "another", &frames));
+            }
+        }
+    }
+
+    #[test]
+    fn envelopes_of_a_stream_are_read_by_template() {
+        let decoder = Decoder::new(Arc::new(Registry::built_in()));
+        for stream in STREAMS {
+            KNOWN.take();
+            let frames: Vec<_> = frames(stream, 1, 200).collect();
+            outcome(&decoder, stream.name, &frames);
+            let like = frames.iter().filter(|frame| {
+                KNOWN.with_borrow(|known| {
+                    let layout = Layout::read(frame).unwrap();
+                    let template = known.template(layout.ty);
+                    template
+                        .is_some_and(|t| t.fits(decoder.registry.number(), stream.name, &layout))
+                })
+            });
+            // Some types may share a place.
+            assert!(like.count() * 10 >= frames.len() * 9, "{}", stream.name);
+        }
+    }
+
+    #[test]
+    fn a_message_known_to_another_registry_is_not_known_to_this() {
+        let text = |decoder: &Decoder, frame: &Vec<u8>| {
+            outcome(decoder, "ap-events", std::slice::from_ref(frame))
+        };
+        let stream = super::super::catalog::Stream::named("ap-events").unwrap();
+        let frame = frames(stream, 1, 1).next().unwrap();
+        let empty = Decoder::new(Arc::new(Registry::of(&prost_reflect::DescriptorPool::new())));
+        let built_in = Decoder::new(Arc::new(Registry::built_in()));
+        let (before, first) = (text(&empty, &frame), text(&built_in, &frame));
+        assert!(first[0].contains("\"data\":{") && before[0].contains("data_base64"));
+        assert_eq!(text(&empty, &frame), before);
+    }
 }

@@ -193,7 +193,7 @@ fn read_any<'a>(bytes: &'a [u8], text: &impl Fn(&'a [u8]) -> Option<&'a str>) ->
     Some(Data::Message { type_url, value })
 }
 
-fn read_time(bytes: &[u8]) -> Option<Timestamp> {
+pub(super) fn read_time(bytes: &[u8]) -> Option<Timestamp> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut reader = Reader::new(bytes);
     while !reader.is_done() {

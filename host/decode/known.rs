@@ -1,21 +1,23 @@
-//! Texts that were seen before. Envelopes hold the same few over and over; one that equals a text already
-//! looked at is UTF-8 without looking again. Key type: [`Known`].
+//! What was seen before. Envelopes are of few kinds and hold the same few texts over and over; one that equals
+//! a text already looked at is UTF-8 without looking again. Key type: [`Known`].
 
 use std::cell::{Cell, OnceCell};
 
 use super::registry::MessageId;
+use super::template::Template;
 
 /// Longer texts are not worth the memory.
 const MAX_LENGTH: usize = 256;
 /// After so many texts that had no place, all places are free again.
 const MAX_MISSES: u32 = 10_000;
-const PLACES: usize = 64;
+const PLACES: usize = 256;
 
 /// Some texts, each in the one place it can have. A place is filled once, so what is borrowed from it stays.
 #[derive(Debug)]
 pub(super) struct Known {
     texts: [OnceCell<Box<str>>; PLACES],
-    choices: [OnceCell<Choice>; PLACES],
+    choices: [OnceCell<Box<Choice>>; PLACES],
+    templates: [OnceCell<Box<Template>>; PLACES],
     misses: Cell<u32>,
 }
 
@@ -34,6 +36,7 @@ impl Default for Known {
         Known {
             texts: [const { OnceCell::new() }; PLACES],
             choices: [const { OnceCell::new() }; PLACES],
+            templates: [const { OnceCell::new() }; PLACES],
             misses: Cell::new(0),
         }
     }
@@ -89,11 +92,27 @@ impl Known {
                     event_type: event_type.into(),
                     message,
                 };
-                if is_long || place.get().is_some() || place.set(made()).is_err() {
+                if is_long || place.get().is_some() || place.set(Box::new(made())).is_err() {
                     self.misses.set(self.misses.get() + 1);
                 }
                 message
             }
+        }
+    }
+
+    /// The template that envelopes of this type may fit.
+    #[inline]
+    pub fn template(&self, event_type: &[u8]) -> Option<&Template> {
+        self.templates[place(event_type)].get().map(|template| &**template)
+    }
+
+    /// Remembers a template, if there is room for one of this type.
+    pub fn learn(&self, event_type: &[u8], make: impl FnOnce() -> Option<Template>) {
+        let place = &self.templates[place(event_type)];
+        let learnt =
+            place.get().is_none() && make().is_some_and(|made| place.set(made.into()).is_ok());
+        if !learnt {
+            self.misses.set(self.misses.get() + 1);
         }
     }
 
@@ -103,15 +122,15 @@ impl Known {
     }
 }
 
-/// By the end of a text, where those of one kind differ.
+/// By the end and the middle of a text, where those of one kind differ.
 #[inline]
 fn place(bytes: &[u8]) -> usize {
-    let end = match bytes.last_chunk::<8>() {
-        Some(end) => u64::from_le_bytes(*end),
-        None => bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
-    };
-    let mixed = end.wrapping_add(bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 58) as usize
+    let word = |bytes: &[u8]| bytes.first_chunk::<8>().map(|word| u64::from_le_bytes(*word));
+    let end = bytes.len().checked_sub(8).and_then(|at| word(&bytes[at..]));
+    let end = end.unwrap_or_else(|| bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)));
+    let middle = word(&bytes[bytes.len() / 2..]).unwrap_or(0);
+    let mixed = end ^ middle.rotate_left(29) ^ bytes.len() as u64;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 #[cfg(test)]

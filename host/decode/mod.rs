@@ -11,6 +11,7 @@ mod json;
 mod known;
 mod registry;
 mod table;
+mod template;
 mod wire;
 
 pub use decoder::Decoder;

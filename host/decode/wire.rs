@@ -33,6 +33,12 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// The bytes that have not been read.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field: its number and value. `None` where the bytes are not protobuf, or hold a
     /// group, which no schema here has.
     #[inline(always)]
