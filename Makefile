@@ -26,6 +26,7 @@ demo: build plugins
 test: build plugins python
 	$(CARGO) test --locked --release
 	tools/test-plugins
+	tools/instructions
 
 # Format, lints and documentation, warnings denied
 check:

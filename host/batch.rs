@@ -2,17 +2,17 @@
 //! of those still on their way. Payloads become JSON once, when somebody first asks. Pure; knows
 //! nothing of protobuf or plugins. Key types: [`Batch`], [`Transcode`].
 
-use std::collections::HashMap;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use foldhash::fast::RandomState;
 
-use crate::columns::{Blobs, Columns, Fields, Lines, Names, Span, Texts};
+use crate::columns::{Blobs, Columns, Fields, Lines, Span, Texts};
 use crate::frame::Frame;
 use crate::line::{self, Event};
 use crate::outcome::{Outcomes, Verdicts, lines};
-use crate::text::{Append as _, Timestamp, push_compact_json, push_json_string};
+use crate::row::{Line, Made, Mark, Row};
+pub use crate::row::{NewRow, Payload, RowId};
+use crate::shapes::{Common, Shapes};
+use crate::text::{Append as _, push_compact_json, push_json_string};
 
 /// Turns payloads that are not JSON into JSON: the decoder, as the batch sees it.
 pub trait Transcode {
@@ -21,116 +21,6 @@ pub trait Transcode {
     /// # Errors
     /// Why it cannot be done, for the dead letter.
     fn json(&self, message: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
-}
-
-/// Number of an event in the batch's table.
-pub type RowId = u32;
-
-/// What an event's payload is, as received: where it lies in its frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payload {
-    /// There is none.
-    None,
-    /// A message that can be written as JSON.
-    Message(u16, Span),
-    /// JSON text.
-    Json(Span),
-    /// Other text.
-    Text(Span),
-    /// Bytes that nobody here can read.
-    Bytes(Span),
-    /// JSON that a plugin made; it is in the data column.
-    Made,
-}
-
-/// An event as it is put into the table.
-#[derive(Debug, Clone, Copy)]
-pub struct NewRow<'a> {
-    /// CloudEvents `id`.
-    pub id: &'a str,
-    /// CloudEvents `source`.
-    pub source: &'a str,
-    /// CloudEvents `type`.
-    pub ty: &'a str,
-    /// CloudEvents `subject`, empty for none.
-    pub subject: &'a str,
-    /// CloudEvents `time`.
-    pub time: Option<Timestamp>,
-    /// CloudEvents `datacontenttype` of the payload as it will be written.
-    pub content_type: &'a str,
-    /// CloudEvents `dataschema`, empty for none.
-    pub schema: &'a str,
-    /// Name of the stream.
-    pub stream: &'a str,
-    /// Other attributes, as members of a JSON object.
-    pub extensions: &'a str,
-    /// The payload, lying in the frame that is pushed next.
-    pub payload: Payload,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    frame: u32,
-    /// Place of its shape.
-    shape: u32,
-    id: Span,
-    subject: Span,
-    time: Option<Timestamp>,
-    extensions: Span,
-    payload: Payload,
-    /// Where its JSON is, once somebody asked for it.
-    data: Option<Span>,
-    line: Option<Line>,
-    mark: Mark,
-    is_refused: bool,
-}
-
-/// The line of an event: where it is, and the payload as JSON within it.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    all: Span,
-    data: Span,
-}
-
-/// What events of one kind have in common, as numbers of names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Common {
-    source: u32,
-    ty: u32,
-    content_type: u32,
-    schema: u32,
-    stream: u32,
-}
-
-/// What events of one kind have in common, with the pieces of their lines that say so.
-#[derive(Debug)]
-struct Shape {
-    common: Common,
-    /// `,"source":…,"type":…`
-    head: Box<str>,
-    /// `"datacontenttype":…,"stream":…`
-    tail: Box<str>,
-}
-
-/// The shapes of a batch's events, each once.
-#[derive(Debug, Default)]
-struct Shapes {
-    sources: Names,
-    types: Names,
-    content_types: Names,
-    schemas: Names,
-    streams: Names,
-    all: Vec<Shape>,
-    places: HashMap<Common, u32, RandomState>,
-    last: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    Live,
-    Gone,
-    /// The rows from the first number on, that many, stand in its place.
-    Replaced(RowId, u32),
 }
 
 #[derive(Debug)]
@@ -170,63 +60,6 @@ pub struct Batch {
     scratch: Vec<u8>,
 }
 
-impl Shapes {
-    /// The place of the shape with these names.
-    #[inline]
-    fn place(&mut self, new: &NewRow<'_>) -> u32 {
-        let common = Common {
-            source: self.sources.number(new.source),
-            ty: self.types.number(new.ty),
-            content_type: self.content_types.number(new.content_type),
-            schema: self.schemas.number(new.schema),
-            stream: self.streams.number(new.stream),
-        };
-        self.place_of(common)
-    }
-
-    #[inline]
-    fn place_of(&mut self, common: Common) -> u32 {
-        if self.all.get(self.last as usize).is_none_or(|last| last.common != common) {
-            self.last = self.look_up(common);
-        }
-        self.last
-    }
-
-    fn look_up(&mut self, common: Common) -> u32 {
-        if let Some(place) = self.places.get(&common) {
-            return *place;
-        }
-        let place = self.all.len() as u32;
-        self.places.insert(common, place);
-        let (source, ty) = (self.sources.get(common.source), self.types.get(common.ty));
-        let content_type = self.content_types.get(common.content_type);
-        let (schema, stream) = (self.schemas.get(common.schema), self.streams.get(common.stream));
-        self.all.push(Shape {
-            common,
-            head: line::head(source, ty).into(),
-            tail: line::tail(content_type, schema, stream).into(),
-        });
-        place
-    }
-
-    /// Keeps what the next batch will mostly have too, as long as it is not too much.
-    fn clear(&mut self) {
-        let mut names = [
-            &mut self.sources,
-            &mut self.types,
-            &mut self.content_types,
-            &mut self.schemas,
-            &mut self.streams,
-        ];
-        let is_void = names.iter_mut().fold(false, |any, names| names.forget_many() | any);
-        if is_void || self.all.len() > KEPT_SHAPES {
-            *self = Shapes::default();
-        }
-    }
-}
-
-/// So many shapes are kept for the next batch.
-const KEPT_SHAPES: usize = 256;
 /// So many bytes of scratch space.
 const KEPT_SCRATCH: usize = 64 << 10;
 
@@ -635,13 +468,4 @@ impl Batch {
 /// All of it at once, rather than each piece as it is written.
 fn text(json: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(json).map_err(|error| error.to_string())
-}
-
-/// A new event that a transform made.
-struct Made<'a> {
-    part: Option<u32>,
-    data: &'a str,
-    subject: Option<&'a str>,
-    attributes: Option<&'a str>,
-    ty: Option<&'a str>,
 }
