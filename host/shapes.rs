@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use crate::columns::Names;
 use crate::line;
 use crate::row::NewRow;
+use crate::text::is_same;
 
 /// What events of one kind have in common, as numbers of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,12 +47,22 @@ impl Shapes {
     /// The place of the shape with these names.
     #[inline]
     pub fn place(&mut self, new: &NewRow<'_>) -> u32 {
+        // Neighbouring events have most in common.
+        let last = self.all.get(self.last as usize).map(|shape| shape.common);
+        let number = |names: &mut Names, last: Option<u32>, text: &str| match last {
+            Some(last) if is_same(names.get(last).as_bytes(), text.as_bytes()) => last,
+            _ => names.number(text),
+        };
         let common = Common {
-            source: self.sources.number(new.source),
-            ty: self.types.number(new.ty),
-            content_type: self.content_types.number(new.content_type),
-            schema: self.schemas.number(new.schema),
-            stream: self.streams.number(new.stream),
+            source: number(&mut self.sources, last.map(|l| l.source), new.source),
+            ty: number(&mut self.types, last.map(|l| l.ty), new.ty),
+            content_type: number(
+                &mut self.content_types,
+                last.map(|l| l.content_type),
+                new.content_type,
+            ),
+            schema: number(&mut self.schemas, last.map(|l| l.schema), new.schema),
+            stream: number(&mut self.streams, last.map(|l| l.stream), new.stream),
         };
         self.place_of(common)
     }

@@ -278,6 +278,24 @@ fn has_any<const ASCII: bool>(bytes: &[u8]) -> bool {
     odd != 0
 }
 
+/// Whether two byte strings are equal. For the short ones of events this is several times as fast as the
+/// comparison of the C library, which `==` calls.
+#[inline]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) else {
+        return one.iter().zip(other).fold(0, |all, (one, other)| all | (one ^ other)) == 0;
+    };
+    let (words, _) = one.as_chunks::<8>();
+    let (other_words, _) = other.as_chunks::<8>();
+    let differ =
+        |one: &[u8; 8], other: &[u8; 8]| u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+    let all = words.iter().zip(other_words).fold(0, |all, (one, other)| all | differ(one, other));
+    all | differ(last, other_last) == 0
+}
+
 const ONES: u64 = u64::MAX / 0xff;
 const SPACES: u64 = ONES * 0x20;
 
@@ -375,6 +393,20 @@ mod tests {
                 for odd in ["\n", "\"\u{1}", "\\", "ü\"", "\u{7f}"] {
                     escaped(&format!("{}{odd}{}", &clean[..at], &clean[at..]));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_the_same_only_if_they_are() {
+        let bytes: Vec<u8> = (0..80).collect();
+        for length in 0..80 {
+            assert!(is_same(&bytes[..length], &bytes.clone()[..length]));
+            assert!(!is_same(&bytes[..length], &bytes[..length + 1]));
+            for at in 0..length {
+                let mut other = bytes[..length].to_vec();
+                other[at] ^= 0x80;
+                assert!(!is_same(&bytes[..length], &other), "{at} of {length}");
             }
         }
     }

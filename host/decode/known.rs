@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell};
 
 use super::registry::MessageId;
 use super::template::Template;
+use crate::text::is_same;
 
 /// Longer texts are not worth the memory.
 const MAX_LENGTH: usize = 256;
@@ -48,7 +49,7 @@ impl Known {
     pub fn text<'a>(&'a self, bytes: &'a [u8]) -> Option<&'a str> {
         let place = &self.texts[place(bytes)];
         match place.get() {
-            Some(text) if text.as_bytes() == bytes => Some(text),
+            Some(text) if is_same(text.as_bytes(), bytes) => Some(text),
             _ => self.new_text(place, bytes),
         }
     }
@@ -76,9 +77,9 @@ impl Known {
         match place.get() {
             Some(choice)
                 if choice.registry == registry
-                    && *choice.event_type == *event_type
-                    && *choice.type_url == *type_url
-                    && *choice.stream == *stream =>
+                    && is_same(choice.event_type.as_bytes(), event_type.as_bytes())
+                    && is_same(choice.type_url.as_bytes(), type_url.as_bytes())
+                    && is_same(choice.stream.as_bytes(), stream.as_bytes()) =>
             {
                 choice.message
             }

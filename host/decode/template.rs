@@ -4,6 +4,7 @@
 
 use super::registry::MessageId;
 use super::wire::{Reader, Value};
+use crate::text::is_same;
 
 /// Envelopes with more around the payload than this are read anew each time.
 const MAX_LENGTH: usize = 1_024;
@@ -127,9 +128,9 @@ impl Template {
     #[inline]
     pub fn fits(&self, registry: u64, stream: &str, layout: &Layout<'_>) -> bool {
         self.registry == registry
-            && *self.head == *layout.head
-            && *self.type_url == *layout.type_url
-            && *self.tail == *layout.tail
-            && *self.stream == *stream
+            && is_same(&self.head, layout.head)
+            && is_same(&self.type_url, layout.type_url)
+            && is_same(&self.tail, layout.tail)
+            && is_same(self.stream.as_bytes(), stream.as_bytes())
     }
 }
