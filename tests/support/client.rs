@@ -45,6 +45,7 @@ pub struct Got {
     pub ids: Vec<String>,
     /// Sizes of frames, in order.
     pub sizes: Vec<usize>,
+    pub garbage: usize,
     pub pings: usize,
     pub pongs: usize,
     pub end: Option<End>,
@@ -192,8 +193,10 @@ impl Got {
         match timeout(SOON, socket.next()).await.expect("something to come") {
             Some(Ok(Message::Binary(bytes))) => {
                 self.sizes.push(bytes.len());
-                let envelope = Envelope::read(&bytes).expect("an event");
-                self.ids.push(envelope.id.to_owned());
+                match Envelope::read(&bytes) {
+                    Some(envelope) => self.ids.push(envelope.id.to_owned()),
+                    None => self.garbage += 1,
+                }
             }
             Some(Ok(Message::Ping(_))) => self.pings += 1,
             Some(Ok(Message::Pong(_))) => self.pongs += 1,
