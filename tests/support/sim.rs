@@ -60,9 +60,11 @@ impl Sim {
             .arg(dir.path().join("tls"))
             .arg("--ledger")
             .arg(dir.path().join("ledger.jsonl"))
-            .arg("--sent")
-            .arg(dir.path().join("sent.jsonl"))
             .args(args);
+        // Unless the test wants it elsewhere.
+        if !args.contains(&"--sent") {
+            command.arg("--sent").arg(dir.path().join("sent.jsonl"));
+        }
         let mut running = Running::start(&mut command, &out, &log);
         let ready = wait_for("the simulator", || {
             assert!(running.ended().is_none(), "the simulator ended: {}", running.log());

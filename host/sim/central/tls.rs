@@ -171,7 +171,12 @@ fn make(dir: &Path, listen: IpAddr) -> Result<(), SimError> {
             BadCertificate::WrongName => {
                 server(vec!["elsewhere.invalid".to_owned()], not_after)?.signed_by(&key, &issuer)?
             }
-            BadCertificate::SelfSigned => server(names.clone(), not_after)?.self_signed(&key)?,
+            BadCertificate::SelfSigned => {
+                let mut server = server(names.clone(), not_after)?;
+                // A name that no authority has: else its key would be tried.
+                server.distinguished_name.push(DnType::CommonName, "trommel simulator, by itself");
+                server.self_signed(&key)?
+            }
         };
         write(&dir.join(name), &bad.pem(), 0o644)?;
     }
