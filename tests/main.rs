@@ -20,6 +20,7 @@ mod pipeline;
 mod reload;
 mod renewal;
 mod service;
+mod sim;
 mod source;
 mod support;
 mod tail;

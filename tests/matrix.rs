@@ -141,13 +141,17 @@ rows! {
     close_private: row(&["close=4001:300"], "the server closed with code 4001");
     close_unauthorised: row(&["close=4401:300"], "the server closed with code 4401");
     close_without_a_code: row(&["close=none:300"], "the server closed without a code");
-    reset: Row { is_lossy: true, ..row(&["reset=300"], "not connected") };
+    reset: Row { is_lossy: true, ..row(&["reset=300"], "Connection reset by peer") };
     half_open: Row { count: 500, ..row(&["half-open=300"], "no pong within 5s") };
     truncated: row(&["truncated=300"], "the connection ended within a frame");
     expire: row(&["expire=300"], "disconnected after");
     garbage: row(&["garbage=100"], "");
     text: row(&["text=100"], "");
-    oversized: row(&["oversized=500:17MiB"], "is over the limit, max_frame");
+    oversized: Row {
+        source: "subscriber_id = true\n",
+        // What waits behind it is sent to whoever comes next.
+        ..row(&["oversized=500:17MiB", "redeliver=60"], "is over the limit, max_frame")
+    };
     duplicates: row(&["duplicates=50", "drop=300"], "disconnected after");
     reordered: row(&["reordered=10", "drop=300"], "disconnected after");
     fragmented: row(&["fragmented=3"], "");

@@ -209,7 +209,7 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Check(args) => check::run(&args),
         Command::Plugin(command) => plugin::run(&command),
         Command::Decode(args) => decode::run(&args),
-        Command::Sim(args) => runtime()?.block_on(sim::run(args)).map_err(Exit::from),
+        Command::Sim(args) => runtime()?.block_on(sim::run(args)),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => generate::completions(&args, Cli::command()),
         Command::Man(args) => generate::man(&args, Cli::command()),

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
+use crate::config::secret_of_variable;
 use crate::decode::catalog::{STREAMS, Stream};
 use crate::sim::central::{FAULTS, Fault, Options, Rate, Server, SimError, frames};
+use crate::sim::proxy::{Proxy, ProxyError, ProxyOptions};
 
 /// Arguments of `trommel sim`.
 #[derive(Debug, Args)]
@@ -24,6 +26,11 @@ pub struct SimArgs {
 enum Simulator {
     /// Simulates New Central's streaming service
     Central(CentralArgs),
+    /// A proxy to test with: CONNECT and plain HTTP, on loopback, with Basic authentication if wanted
+    #[command(after_help = "Prints {\"url\":…} when it is ready, and for each request a line of \
+        JSON: method, target, status.\n\n\
+        Example:\n  PROXY_PASSWORD=secret trommel sim proxy --user me --password-env PROXY_PASSWORD")]
+    Proxy(ProxyArgs),
     /// Prints frames of a stream, each after its length as 4 bytes, for `decode` and `replay`
     #[command(
         after_help = "Example:\n  trommel sim frames --stream ap-events --count 100 > ap.frames"
@@ -43,6 +50,23 @@ pub struct FramesArgs {
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+}
+
+/// Arguments of `trommel sim proxy`.
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// Where to listen, on loopback; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The user to ask for
+    #[arg(long, value_name = "NAME", requires = "password_env")]
+    user: Option<String>,
+    /// The environment variable that holds the user's password
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    password_env: Option<String>,
+    /// Where to write down what is asked for [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 /// Arguments of `trommel sim central`.
@@ -83,12 +107,15 @@ pub struct CentralArgs {
 }
 
 fn fault_help() -> String {
-    let lines = FAULTS.iter().map(|spec| {
-        let example = format!("{}={}", spec.name, spec.value);
-        format!("\n  {example:<12} {}", spec.doc)
-    });
-    let example = "trommel sim central --rate 500 --ledger ledger.jsonl --fault drop=1000";
-    format!("Example:\n  {example}\n\nFaults:{}", lines.collect::<String>())
+    let lines =
+        FAULTS.iter().map(|spec| format!("\n  {}={}\n      {}", spec.name, spec.value, spec.doc));
+    let example = "trommel sim central --rate 500 --ledger ledger.jsonl --fault reset=1000 \
+                   --fault status=503:2";
+    format!(
+        "Example:\n  {example}\n\nFaults, which can be combined; where more than one ends connections, \
+         those of a stream take turns:{}",
+        lines.collect::<String>()
+    )
 }
 
 fn stream(name: &str) -> Result<&'static Stream, String> {
@@ -125,10 +152,65 @@ impl CentralArgs {
 ///
 /// # Errors
 /// When it cannot be started, or breaks.
-pub async fn run(args: SimArgs) -> Result<(), SimError> {
+pub async fn run(args: SimArgs) -> Result<(), Exit> {
     match args.what {
-        Simulator::Central(args) => run_central(args).await,
-        Simulator::Frames(args) => print_frames(&args).map_err(SimError::Output),
+        Simulator::Central(args) => run_central(args).await.map_err(Exit::from),
+        Simulator::Proxy(args) => run_proxy(args).await,
+        Simulator::Frames(args) => {
+            print_frames(&args).map_err(|error| Exit::from(SimError::Output(error)))
+        }
+    }
+}
+
+async fn run_proxy(args: ProxyArgs) -> Result<(), Exit> {
+    let login = args.user.zip(args.password_env).map(|(user, variable)| {
+        secret_of_variable(&variable).map(|password| (user, password)).map_err(Exit::usage)
+    });
+    let log: Box<dyn std::io::Write + Send> = match args.log {
+        Some(path) => Box::new(std::fs::File::create(&path).map_err(|error| {
+            Exit::environment(format!("cannot write {}: {error}", path.display()))
+        })?),
+        None => Box::new(std::io::stderr()),
+    };
+    let options = ProxyOptions { listen: args.listen, login: login.transpose()?, log };
+    let mut stop = Stop::listen()?;
+    let proxy = Proxy::bind(options).await.map_err(|error| match error {
+        ProxyError::NotLoopback(_) => Exit::usage(error),
+        ProxyError::Listen { .. } => Exit::environment(error),
+    })?;
+    say_ready(&serde_json::json!({ "url": proxy.url() }))?;
+    tokio::select! {
+        () = proxy.run() => {}
+        () = stop.told() => {}
+    }
+    Ok(())
+}
+
+/// Says on standard output, in one line, where a simulator is.
+fn say_ready(ready: &impl serde::Serialize) -> Result<(), SimError> {
+    let line = serde_json::to_string(ready).map_err(|e| SimError::Output(e.into()))?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(SimError::Output)
+}
+
+/// SIGTERM and SIGINT. To be there before the ready line: whoever has read that may send one at once.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, SimError> {
+        let listen = |kind| signal(kind).map_err(SimError::Signal);
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Stop { terminate: listen(terminate)?, interrupt: listen(interrupt)? })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -143,16 +225,11 @@ fn print_frames(args: &FramesArgs) -> std::io::Result<()> {
 }
 
 async fn run_central(args: CentralArgs) -> Result<(), SimError> {
-    // Before the ready line: whoever has read it may send a signal at once.
-    let mut terminate = signal(SignalKind::terminate()).map_err(SimError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(SimError::Signal)?;
+    let mut stop = Stop::listen()?;
     let mut handle = Server::start(args.options()).await?;
-    let line = serde_json::to_string(handle.ready()).map_err(|e| SimError::Output(e.into()))?;
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(SimError::Output)?;
+    say_ready(handle.ready())?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.told() => {}
         result = handle.ended() => return result,
     }
     tracing::info!("stopping");

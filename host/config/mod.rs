@@ -22,6 +22,7 @@ use crate::proxy::Proxies;
 
 pub use environment::proxies as environment_proxies;
 pub use plugin_file::{Egress, Limits, PluginFile};
+pub use secret::secret_of_variable;
 pub use tail::TailSource;
 
 /// Variables that begin like an override and are none.

@@ -39,3 +39,15 @@ pub(super) fn resolve(
         text => Ok(SecretString::from(text)),
     }
 }
+
+/// Fetches a secret that a command line names by its variable.
+///
+/// # Errors
+/// What is wrong, with a hint.
+pub fn secret_of_variable(name: &str) -> Result<SecretString, String> {
+    let secret = Secret::Env(super::raw::SecretEnv { env: name.to_owned() });
+    resolve(&secret, Path::new(""), false).map_err(|(what, hint)| match &*hint {
+        "" => what,
+        hint => format!("{what}\nhint: {hint}"),
+    })
+}

@@ -1,6 +1,7 @@
 //! What tests are made of: a simulator, a host, a folder for both, and waiting for conditions. Key
 //! types: [`Sim`], [`Host`].
 
+pub mod client;
 mod host;
 mod process;
 pub mod python;
@@ -9,7 +10,7 @@ pub mod tls;
 
 pub use host::{Host, HostDir, Tally, ids};
 pub use process::{Running, output_of};
-pub use sim::{LedgerLine, Sim};
+pub use sim::{LedgerLine, Ready, SentLine, Sim};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,11 +37,20 @@ pub struct LedgerLine {
     #[serde(rename = "type")]
     pub ty: String,
     pub sent: u64,
+    pub connections: Vec<u32>,
     pub data: Value,
 }
 
+/// A line of the sent log: an event as it was written to a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SentLine {
+    pub connection: u32,
+    pub stream: String,
+    pub id: String,
+}
+
 impl Sim {
-    /// Starts `trommel sim central` with a ledger and these arguments besides.
+    /// Starts `trommel sim central` with a ledger, a sent log and these arguments besides.
     pub fn start(args: &[&str]) -> Sim {
         let dir = TempDir::new().unwrap();
         let (out, log) = (dir.path().join("ready.json"), dir.path().join("sim.log"));
@@ -51,6 +61,10 @@ impl Sim {
             .arg("--ledger")
             .arg(dir.path().join("ledger.jsonl"))
             .args(args);
+        // Unless the test wants it elsewhere.
+        if !args.contains(&"--sent") {
+            command.arg("--sent").arg(dir.path().join("sent.jsonl"));
+        }
         let mut running = Running::start(&mut command, &out, &log);
         let ready = wait_for("the simulator", || {
             assert!(running.ended().is_none(), "the simulator ended: {}", running.log());
@@ -65,7 +79,12 @@ impl Sim {
         self.running.terminate();
         let status = self.running.wait();
         assert!(status.success(), "the simulator: {status}: {}", self.running.log());
-        read_ledger(&self.ledger())
+        lines(&self.ledger())
+    }
+
+    /// What was written to connections so far, in the order of writing.
+    pub fn sent(&self) -> Vec<SentLine> {
+        lines(&self.dir.path().join("sent.jsonl"))
     }
 
     /// The path of its ledger.
@@ -74,7 +93,9 @@ impl Sim {
     }
 }
 
-fn read_ledger(path: &Path) -> Vec<LedgerLine> {
+/// The whole lines of a file that may still be written.
+fn lines<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }

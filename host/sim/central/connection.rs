@@ -196,10 +196,12 @@ impl Connection {
     async fn step(&mut self, buffer: &mut [u8], closing: bool) -> Step {
         let busy = !self.piece.is_empty() || self.flushing;
         let idle = !busy && self.outgoing.is_empty() && !closing;
-        let held = self.hold_until.is_some();
+        // Whoever has to close does not dawdle.
+        let trickle = self.terms.trickle.filter(|_| !closing);
+        let held = self.hold_until.is_some() && trickle.is_some();
         // Only one of the two is ever waited for: what is held back is a piece already.
         let wake = if busy { self.hold_until } else { self.rest_until };
-        let at_a_time = self.terms.trickle.map_or(usize::MAX, |trickle| trickle.bytes);
+        let at_a_time = trickle.map_or(usize::MAX, |trickle| trickle.bytes);
         let piece = &self.piece[..self.piece.len().min(at_a_time)];
         let patience = if closing { CLOSE_WAIT } else { STALL };
         tokio::select! {
@@ -271,16 +273,9 @@ impl Connection {
     /// A piece is out; says how to end, if that was the last.
     fn note_flushed(&mut self) -> Option<Ending> {
         self.flushing = false;
-        let current = self.outgoing.front_mut()?;
-        let out = current.count(std::mem::take(&mut self.piece_marks));
-        let Terms { number, stream, log, .. } = &self.terms;
-        if !out.is_empty() {
-            let batch = &current.delivery.batch;
-            batch.note(*number, current.frames(out.clone()));
-            if let Some(log) = log {
-                log.note(*number, stream, batch, current.frames(out));
-            }
-        }
+        let marks = std::mem::take(&mut self.piece_marks);
+        self.note_sent(marks);
+        let current = self.outgoing.front()?;
         if !current.is_done() || current.pause.is_some() {
             return None;
         }
@@ -291,6 +286,29 @@ impl Connection {
             self.half = parting::half(batch.frame(last));
         }
         Some(then)
+    }
+
+    /// Notes what was written of a piece that will not be finished.
+    fn note_broken(&mut self) {
+        if let Some(current) = self.outgoing.front() {
+            let marks = current.written(self.piece.len()).min(self.piece_marks);
+            self.note_sent(marks);
+        }
+    }
+
+    /// Notes that so many frames of what is being written are out.
+    fn note_sent(&mut self, marks: usize) {
+        let Some(current) = self.outgoing.front_mut() else { return };
+        let out = current.count(marks);
+        if out.is_empty() {
+            return;
+        }
+        let Terms { number, stream, log, .. } = &self.terms;
+        let batch = &current.delivery.batch;
+        batch.note(*number, current.frames(out.clone()));
+        if let Some(log) = log {
+            log.note(*number, stream, batch, current.frames(out));
+        }
     }
 }
 

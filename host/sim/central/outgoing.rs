@@ -72,6 +72,12 @@ impl Outgoing {
         from..self.counted
     }
 
+    /// How many frames are written when so many bytes of the piece last taken are left.
+    pub fn written(&self, left: usize) -> usize {
+        let position = self.at.saturating_sub(left);
+        self.frames.partition_point(|(end, _)| *end <= position)
+    }
+
     /// Some of its frames, as places in the batch.
     pub fn frames(&self, range: Range<usize>) -> impl Iterator<Item = u32> {
         self.frames.get(range).unwrap_or_default().iter().map(|(_, frame)| *frame)

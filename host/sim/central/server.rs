@@ -15,7 +15,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::SimError;
@@ -107,17 +106,21 @@ impl Server {
     /// # Errors
     /// When the address is taken, or a file cannot be used.
     pub async fn start(options: Options) -> Result<Handle, SimError> {
-        let tls = Tls::open(options.tls_dir.as_deref(), options.listen.ip())?;
+        let tls = Tls::open(
+            options.tls_dir.as_deref(),
+            options.listen.ip(),
+            &options.faults.certificates,
+        )?;
         let failed = |source| SimError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let tokens = Arc::new(Tokens::new(options.seed, options.token_life));
-        let ready = ready(address, tls.ca_file, &tokens);
+        let ready = ready(address, tls.ca_file.clone(), &tokens);
         let (works, ended) = Works::start(&options, &tokens)?;
         let (stop, stopping) = watch::channel(false);
         let (stop_at, _) = watch::channel(None);
         let house = House {
-            acceptor: tls.acceptor,
+            tls,
             site: Site {
                 gates: options.streams.iter().map(|_| Gate::new(&options.faults)).collect(),
                 streams: options.streams.clone(),
@@ -154,7 +157,7 @@ fn ready(address: SocketAddr, ca_file: PathBuf, tokens: &Tokens) -> Ready {
 
 /// What every connection needs.
 struct House {
-    acceptor: TlsAcceptor,
+    tls: Tls,
     site: Site,
     hubs: Vec<Arc<Hub>>,
     stop_at: watch::Sender<Option<Instant>>,
@@ -247,7 +250,7 @@ impl House {
         let _ = stream.set_nodelay(true);
         let mut stop = self.stop_at.subscribe();
         let tls = tokio::select! {
-            tls = timeout(HANDSHAKE, self.acceptor.accept(stream)) => tls,
+            tls = timeout(HANDSHAKE, self.tls.acceptor().accept(stream)) => tls,
             () = told(&mut stop, Option::is_some) => return,
         };
         let tls = match tls {

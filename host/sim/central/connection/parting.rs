@@ -16,7 +16,10 @@ impl Connection {
         let stopping = self.terms.stop.borrow().is_some();
         let deadline = Instant::now() + if stopping { STOP_WAIT } else { CLOSE_WAIT };
         let whole = match &end {
-            End::Gone(_) => false,
+            End::Gone(_) => {
+                self.note_broken();
+                false
+            }
             // What was begun comes first; only the peer can make an end in the middle of it.
             _ => timeout_at(deadline, self.end_piece()).await.is_ok_and(|written| written),
         };
