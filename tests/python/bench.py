@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""The whole job side by side: Trommel and the vendor's client on the same events of the simulator.
+"""The whole job side by side: Trommel and the vendor's client on the same audit events of 264 bytes.
 
-    bench.py TROMMEL PLUGINS [--runs N] [--events N]
+    bench.py TROMMEL PLUGINS [--runs N] [--events N] [--vendor-events N] [--live-events N]
 
 Every figure is processor time (user and system) of the client process alone, per event; start-up is
 taken off by a run of one event (Trommel) or by beginning at the first event (the vendor's client).
+Both are served by frame_server.py over TLS: at full speed, and live, each event in a write of its own.
 Runs take turns, so that a machine whose speed drifts drifts for both. Prints a table.
 """
 
 import argparse
+import array
 import json
 import os
 import signal
@@ -16,33 +18,38 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
 
-STREAMS = ["audit-trail-events", "ap-events"]
-FILTER = '[config]\ndrop = [{ type = "none.such.type" }, { pointer = "/tenant_id", equals = "none such" }]\n'
+STREAM = "audit-trail-events"
+# Keeps all: every event has that field, which stands in the middle of its data.
+FILTER = '[config]\nkeep = [{ pointer = "/category", equals = "Config" }]\n'
 
 
-class Sim:
-    """The simulator: one stream, as fast as it is taken."""
+class Server:
+    """frame_server.py for one run."""
 
-    def __init__(self, trommel, directory, stream, count, rate="max"):
-        self.out = open(Path(directory) / "ready.json", "w+")
+    def __init__(self, tls_dir, mode, count, times=None):
+        command = [sys.executable, str(Path(__file__).with_name("frame_server.py")), str(tls_dir), mode, str(count)]
         self.process = subprocess.Popen(
-            [trommel, "sim", "central", "--rate", str(rate), "--streams", stream, "--count", str(count),
-             "--tls-dir", str(Path(directory) / "tls")],
-            stdout=self.out, stderr=subprocess.DEVNULL)
-        deadline = time.time() + 30
-        while not (text := Path(self.out.name).read_text()).endswith("\n"):
-            if time.time() > deadline:
-                sys.exit("the simulator did not start")
-            time.sleep(0.02)
-        self.ready = json.loads(text)
+            command + ([str(times)] if times else []), stdout=subprocess.PIPE, text=True)
+        self.ready = json.loads(self.process.stdout.readline())
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+        self.process.kill()
         self.process.wait()
+
+
+def make_certificates(trommel, directory):
+    """The simulator makes them when it starts."""
+    sim = subprocess.Popen([trommel, "sim", "central", "--tls-dir", str(directory)],
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    sim.stdout.readline()
+    sim.terminate()
+    sim.wait()
+    return directory
 
 
 def cpu_and_memory(process_id):
@@ -54,43 +61,81 @@ def cpu_and_memory(process_id):
     return ticks / os.sysconf("SC_CLK_TCK"), int(resident.split()[1]) / 1024
 
 
-def run_trommel(trommel, plugins, stream, count, sink, with_filter, rate="max"):
-    """Seconds of processor time for so many events, and MiB resident after them."""
+def run_trommel(args, tls_dir, mode, count, sink, with_filter):
+    """Seconds of processor time for so many events, MiB resident after them, and of live events how
+    many milliseconds each took from the server to the sink's file."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        sim = Sim(trommel, directory, stream, count, rate)
-        ready = sim.ready
+        times = directory / "times" if mode == "live" else None
+        server = Server(tls_dir, mode, count, times)
+        ready = server.ready
         (directory / "plugins.d").mkdir()
         if with_filter:
             (directory / "plugins.d/10-filter.toml").write_text(FILTER)
-            (directory / "plugins.d/10-filter.wasm").write_bytes((Path(plugins) / "filter.wasm").read_bytes())
+            wasm = Path(args.plugins) / "filter.wasm"
+            (directory / "plugins.d/10-filter.wasm").write_bytes(wasm.read_bytes())
         (directory / "secret").write_text(ready["client_secret"])
         to = 'kind = "null"' if sink == "null" else f'kind = "file"\npath = "{directory}/events.jsonl"'
         (directory / "trommel.toml").write_text(
             f'listen = "127.0.0.1:0"\n[source.hq]\nkind = "central"\nbase_url = "{ready["base_url"]}"\n'
             f'token_endpoint = "{ready["token_endpoint"]}"\nca_file = "{ready["ca_file"]}"\n'
             f'client_id = "{ready["client_id"]}"\nclient_secret = {{ file = "secret" }}\n'
-            f'streams = ["{stream}"]\n[pipeline.main]\nfrom = ["hq"]\nto = ["out"]\n[sink.out]\n{to}\n')
+            f'streams = ["{STREAM}"]\n[pipeline.main]\nfrom = ["hq"]\nto = ["out"]\n[sink.out]\n{to}\n')
         host = subprocess.Popen(
-            [trommel, "run", "--config", str(directory / "trommel.toml")],
+            [args.trommel, "run", "--config", str(directory / "trommel.toml")],
             stderr=open(directory / "log", "w"))
+        arrivals = Arrivals(directory / "events.jsonl", count) if mode == "live" and sink == "file" else None
         settled = 0
         deadline = time.time() + 300
         while settled < count:
             if time.time() > deadline or host.poll() is not None:
                 sys.exit(f"the host: {settled} of {count}: {(directory / 'log').read_text()}")
-            time.sleep(0.05)
+            time.sleep(0.2)
             settled = settled_events(directory)
-        used = cpu_and_memory(host.pid)
+        seconds, resident = cpu_and_memory(host.pid)
         host.send_signal(signal.SIGTERM)
         host.wait()
-        sim.stop()
+        latencies = arrivals.since(times) if arrivals else []
+        server.stop()
         if sink == "file":
             with open(directory / "events.jsonl", "rb") as lines:
                 written = sum(1 for _ in lines)
             if written != count:
                 sys.exit(f"{written} lines for {count} events")
-        return used
+        return seconds, resident, latencies
+
+
+class Arrivals:
+    """When each line came to be in a file, looked at every half millisecond."""
+
+    def __init__(self, path, count):
+        self.path, self.count, self.seen = path, count, []
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self):
+        while not self.path.exists():
+            time.sleep(0.001)
+        lines = 0
+        with open(self.path, "rb", buffering=0) as file:
+            while lines < self.count:
+                part = file.read(1 << 20)
+                now = time.monotonic_ns()
+                if part:
+                    lines += part.count(b"\n")
+                    self.seen.append((lines, now))
+                else:
+                    time.sleep(0.0005)
+
+    def since(self, times):
+        """Milliseconds from the write of each event to its line."""
+        self.thread.join(10)
+        written = array.array("q", times.read_bytes())
+        latencies, done = [], 0
+        for lines, now in self.seen:
+            latencies.extend((now - at) / 1e6 for at in written[done:lines])
+            done = lines
+        return latencies
 
 
 def settled_events(directory):
@@ -105,8 +150,8 @@ def settled_events(directory):
 
 
 VENDOR = r"""
-import json, os, resource, sys, threading
-ready, stream, count, out = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), open(sys.argv[4], "w")
+import json, os, resource, sys
+ready, count, sink, out = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3], open(sys.argv[4], "w")
 os.environ["REQUESTS_CA_BUNDLE"] = ready["ca_file"]
 from pycentral import NewCentralBase
 from pycentral.streaming import Streaming
@@ -115,28 +160,29 @@ central = NewCentralBase(token_info={"new_central": {k: ready[k] for k in ("base
 def used():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-seen, begun = 0, 0.0
+seen, begun, to_file = 0, 0.0, sink == "file"
 def on_event(event):
     global seen, begun
     if seen == 0:
         begun = used()
     seen += 1
-    out.write(json.dumps(event)); out.write("\n")
+    if event.get("category") == "Config" and to_file:
+        out.write(json.dumps(event)); out.write("\n")
     if seen == count:
         print(json.dumps({"seconds": used() - begun, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
         out.flush()
         os._exit(0)
-Streaming(central, stream).stream(callback=on_event)
+Streaming(central, "audit-trail-events").stream(callback=on_event)
 """
 
 
-def run_vendor(trommel, stream, count, rate="max"):
+def run_vendor(tls_dir, mode, count, sink):
     with tempfile.TemporaryDirectory() as name:
-        sim = Sim(trommel, name, stream, count, rate)
+        server = Server(tls_dir, mode, count)
         done = subprocess.run(
-            [sys.executable, "-c", VENDOR, json.dumps(sim.ready), stream, str(count), f"{name}/out"],
+            [sys.executable, "-c", VENDOR, json.dumps(server.ready), str(count), sink, f"{name}/out"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
-        sim.stop()
+        server.stop()
         if done.returncode:
             sys.exit(f"the vendor's client: {done.stderr}")
         answer = json.loads(done.stdout.splitlines()[-1])
@@ -146,8 +192,28 @@ def run_vendor(trommel, stream, count, rate="max"):
 def row(name, figures, vendor, mib):
     median = statistics.median(figures)
     ratio = f"{vendor / median:8.1f}" if vendor else " " * 8
-    spread = f"{min(figures):7.2f} to {max(figures):.2f}"
-    print(f"  {name:<44} {median:8.2f} {spread:>20} {1e6 / median:12,.0f} {ratio} {mib:8.1f}")
+    spread = f"{min(figures):7.3f} to {max(figures):.3f}"
+    print(f"  {name:<44} {median:8.3f} {spread:>20} {1e6 / median:12,.0f} {ratio} {mib:8.1f}", flush=True)
+
+
+def compare(args, tls_dir, mode, sink, count, vendor_count, variants):
+    """Rows of the vendor's client and of Trommel on the same thing."""
+    start = {v: run_trommel(args, tls_dir, "full", 1, sink, v)[0] for v in variants}
+    vendor, figures, mib, latencies = [], {}, {}, []
+    for _ in range(args.runs):
+        seconds, mib["vendor"] = run_vendor(tls_dir, mode, vendor_count, sink)
+        vendor.append(seconds / vendor_count * 1e6)
+        for variant in variants:
+            seconds, mib[variant], late = run_trommel(args, tls_dir, mode, count, sink, variant)
+            figures.setdefault(variant, []).append((seconds - start[variant]) / count * 1e6)
+            latencies += late
+    to = "to nothing" if sink == "null" else "to a file"
+    made = "" if sink == "null" else ", json.dumps"
+    row(f"pycentral, a field compared{made}, {to}", vendor, None, mib["vendor"])
+    for variant in variants:
+        what = "decode, filter on a field" if variant else "decode"
+        row(f"trommel, {what}, {to}", figures[variant], statistics.median(vendor), mib[variant])
+    return sorted(latencies)
 
 
 def main():
@@ -155,31 +221,20 @@ def main():
     parser.add_argument("trommel")
     parser.add_argument("plugins")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--vendor-events", type=int, default=60_000)
+    parser.add_argument("--live-events", type=int, default=60_000)
     args = parser.parse_args()
-    variants = [("decode, filter on a field, to nothing", "null", True),
-                ("decode to a file of JSON lines", "file", False),
-                ("decode, filter on a field, to a file", "file", True)]
-    for stream in STREAMS:
-        print(f"{stream}: processor time per event in microseconds, median and spread of {args.runs} runs")
-        print(f"  {'':<44} {'µs':>8} {'least to most':>20} {'events/s/core':>12} {'x vendor':>8} {'MiB':>8}")
-        start = {v: run_trommel(args.trommel, args.plugins, stream, 1, v[1], v[2])[0] for v in variants}
-        figures, mib = {}, {}
-        for _ in range(args.runs):
-            seconds, memory = run_vendor(args.trommel, stream, args.vendor_events)
-            figures.setdefault("vendor", []).append(seconds / args.vendor_events * 1e6)
-            mib["vendor"] = memory
-            for variant in variants:
-                seconds, memory = run_trommel(
-                    args.trommel, args.plugins, stream, args.events, variant[1], variant[2])
-                figures.setdefault(variant, []).append((seconds - start[variant]) / args.events * 1e6)
-                mib[variant] = memory
-        vendor = statistics.median(figures["vendor"])
-        row("pycentral, json.dumps, to a file", figures["vendor"], None, mib["vendor"])
-        for variant in variants:
-            row(f"trommel, {variant[0]}", figures[variant], vendor, mib[variant])
-        print()
+    with tempfile.TemporaryDirectory() as name:
+        tls_dir = make_certificates(args.trommel, Path(name))
+        print(f"audit events of 264 B over TLS: processor time per event in microseconds, median and spread of {args.runs} runs")
+        print(f"  {'full speed':<44} {'µs':>8} {'least to most':>20} {'events/s/core':>12} {'x vendor':>8} {'MiB':>8}")
+        compare(args, tls_dir, "full", "null", args.events, args.vendor_events, [True])
+        compare(args, tls_dir, "full", "file", args.events, args.vendor_events, [True, False])
+        print("  live, each event in a write of its own")
+        late = compare(args, tls_dir, "live", "file", args.live_events, args.live_events, [True])
+        at = lambda part: late[min(int(len(late) * part), len(late) - 1)]
+        print(f"  from the server to the file, ms: p50 {at(0.5):.1f}, p99 {at(0.99):.1f}, p99.9 {at(0.999):.1f}, most {late[-1]:.1f}")
 
 
 if __name__ == "__main__":
