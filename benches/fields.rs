@@ -121,7 +121,6 @@ fn batch_of(size: usize, data: fn(usize) -> String) -> Batch {
     for number in 0..size {
         let bytes = data(number).into_bytes();
         let at = trommel::columns::Span { start: 0, end: bytes.len() as u32 };
-        batch.push_frame(Frame::binary(bytes), None);
         batch.push(&NewRow {
             id: "183fc20d-2948-4301-a9bb-0bd13ff60b62",
             source: "/network-monitoring/ap-events",
@@ -135,6 +134,7 @@ fn batch_of(size: usize, data: fn(usize) -> String) -> Batch {
             extensions: "",
             payload: Payload::Json(at),
         });
+        batch.push_frame(Frame::binary(bytes), None);
     }
     batch
 }

@@ -105,7 +105,6 @@ fn batch(texts: &[String]) -> Batch {
     for text in texts {
         let bytes = text.clone().into_bytes();
         let at = Span { start: 0, end: bytes.len() as u32 };
-        batch.push_frame(Frame::binary(bytes), None);
         batch.push(&NewRow {
             id: "1",
             source: "/test",
@@ -118,6 +117,7 @@ fn batch(texts: &[String]) -> Batch {
             extensions: "",
             payload: Payload::Json(at),
         });
+        batch.push_frame(Frame::binary(bytes), None);
     }
     batch
 }
