@@ -1,5 +1,5 @@
-//! What a plugin costs per event: the boundary with the batch's columns built for it, and decoding
-//! beside it. Prints medians and spread of several runs; `tools/bench` calls this.
+//! What the bundled plugins cost per event where they look into payloads, the crossing of the boundary
+//! and the building of columns included; and how soon a plugin that never answers is stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on may panic")]
 
 use std::path::Path;
@@ -14,7 +14,6 @@ use trommel::decode::{Decoder, Registry};
 use trommel::frame::Frame;
 use trommel::plugin::{Compiler, Engine, Loader};
 use trommel::runner::Factory as _;
-use trommel::sim::central::frames;
 use trommel::state::State;
 
 const RUNS: usize = 9;
@@ -31,31 +30,14 @@ fn main() {
         runtime: runtime.handle().clone(),
         stop: CancellationToken::new(),
     };
-    println!("ns per event, median (least to most) of {RUNS} runs");
-    for (what, toml) in [
-        ("filter by type", "[config]\nkeep = [{ type = \"*.stats.*\" }]"),
-        (
-            "filter by type, data crossing too",
-            "[config]\ndrop = [{ type = \"*.none\", pointer = \"/a\" }]\nkeep = [{ type = \"*\" }]",
-        ),
-        (
-            "filter by a JSON field",
-            "[config]\ndrop = [{ pointer = \"/serial_number\", equals = \"none such\" }]",
-        ),
-    ] {
-        for size in [1, 64, 256, 1024] {
-            plugin(&loader, what, "filter", toml, size);
-        }
-    }
-    fields(&loader);
-    plugin(
-        &loader,
-        "transform, redact one field",
-        "transform",
-        "[config]\nredact = [\"/tenant_id\"]",
-        64,
+    println!(
+        "ns per event, median (least to most) of {RUNS} runs; 512 B, 24 fields, batches of 64"
     );
-    decoding();
+    fields(&loader);
+    for (what, time) in [("runaway stopped, share of its 0.1 s", 100), ("share of its 1 s", 1_000)]
+    {
+        runaway(&loader, what, time);
+    }
 }
 
 /// Plugins that look into or change payloads of 512 B with 24 fields, as real ones have them.
@@ -79,8 +61,16 @@ fn fields(loader: &Loader) {
              { pointer = \"/radios/1/channel\", equals = 7 }, { pointer = \"/last\", equals = \"x\" }]",
         ),
         ("transform, redact one field of 24", "transform", "[config]\nredact = [\"/site/name\"]"),
-        ("transform, remove two fields of 24", "transform", "[config]\nremove = [\"/site/name\", \"/last\"]"),
-        ("transform, set one field of 24", "transform", "[config]\nset = { \"/site/zone\" = \"x\" }"),
+        (
+            "transform, remove two fields of 24",
+            "transform",
+            "[config]\nremove = [\"/site/name\", \"/last\"]",
+        ),
+        (
+            "transform, set one field of 24",
+            "transform",
+            "[config]\nset = { \"/site/zone\" = \"x\" }",
+        ),
         (
             "alert, rule that matches none",
             "alert",
@@ -113,13 +103,6 @@ fn measure(what: &str, events: usize, mut work: impl FnMut()) {
     println!("{what:<58} {median:8.0} ({least:.0} to {most:.0})");
 }
 
-/// Three fields, one of them long.
-fn sparse(number: usize) -> String {
-    let data = format!("{{\"serial_number\":\"CN{number:08}\",\"status\":true,\"filler\":\"");
-    let filler = "x".repeat(512 - data.len() - 2);
-    data + &filler + "\"}"
-}
-
 /// Many short fields.
 fn dense(number: usize) -> String {
     let data = format!(
@@ -133,17 +116,11 @@ fn dense(number: usize) -> String {
     data + &filler + "\"}"
 }
 
-/// A batch of events with 512 B of JSON each, of the types of a real stream.
-fn batch(size: usize) -> Batch {
-    batch_of(size, sparse)
-}
-
 fn batch_of(size: usize, data: fn(usize) -> String) -> Batch {
     let mut batch = Batch::default();
     for number in 0..size {
         let bytes = data(number).into_bytes();
         let at = trommel::columns::Span { start: 0, end: bytes.len() as u32 };
-        batch.push_frame(Frame::binary(bytes), None);
         batch.push(&NewRow {
             id: "183fc20d-2948-4301-a9bb-0bd13ff60b62",
             source: "/network-monitoring/ap-events",
@@ -157,16 +134,13 @@ fn batch_of(size: usize, data: fn(usize) -> String) -> Batch {
             extensions: "",
             payload: Payload::Json(at),
         });
+        batch.push_frame(Frame::binary(bytes), None);
     }
     batch
 }
 
-/// One plugin on batches of one size: choosing the events, building the columns, the call, and
-/// taking the answer in.
-fn plugin(loader: &Loader, what: &str, built: &str, toml: &str, size: usize) {
-    of_batch(loader, what, built, toml, batch(size));
-}
-
+/// One plugin on one batch: choosing the events, building the columns, the call, and taking the
+/// answer in.
 fn of_batch(loader: &Loader, what: &str, built: &str, toml: &str, mut batch: Batch) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/plugins/{built}.wasm"));
     let wasm = std::fs::read(&path).expect("run `make plugins` first");
@@ -188,29 +162,25 @@ fn of_batch(loader: &Loader, what: &str, built: &str, toml: &str, mut batch: Bat
     });
 }
 
-fn decoding() {
-    let decoder = Decoder::new(Arc::new(Registry::built_in()));
-    for name in ["ap-events", "audit-trail-events"] {
-        let stream = trommel::decode::catalog::Stream::named(name).unwrap();
-        let recorded: Vec<Frame> = frames(stream, 1, 256).map(Frame::binary).collect();
-        let bytes: usize = recorded.iter().map(|frame| frame.bytes.len()).sum();
-        let about = format!("{name} of {} B", bytes / recorded.len());
-        let read = |batch: &mut Batch| {
-            for frame in &recorded {
-                decoder.decode(name, frame.clone(), batch).unwrap();
-            }
-        };
-        measure(&format!("envelope, {about}"), recorded.len(), || {
-            let mut batch = Batch::default();
-            read(&mut batch);
-            std::hint::black_box(&batch);
-        });
-        measure(&format!("envelope and line of JSON, {about}"), recorded.len(), || {
-            let mut batch = Batch::default();
-            read(&mut batch);
-            let rows = batch.live().to_vec();
-            batch.prepare(&rows, Fields::WHOLE, &decoder);
-            std::hint::black_box(batch.lines_of(&rows));
-        });
-    }
+/// How long a plugin that never answers keeps its thread, beside what it may take.
+fn runaway(loader: &Loader, what: &str, millis: u64) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/plugins/misbehave-filter.wasm");
+    let wasm = std::fs::read(&path).expect("run `make plugins` first");
+    let toml = format!("[config]\nmode = \"loop\"\n[limits]\ntime = \"{millis}ms\"");
+    let file = PluginFile::parse(&toml, Path::new("bench.toml")).unwrap();
+    let version = loader.load("bench", &wasm, &file).unwrap();
+    let wants = version.info().wants.clone();
+    let batch = batch_of(1, dense);
+    let columns = batch.columns(batch.live(), wants.fields);
+    let mut shares: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let mut runner = version.make().unwrap();
+            let begun = Instant::now();
+            assert!(runner.run(&columns, 1, &mut State::default()).is_err());
+            begun.elapsed().as_secs_f64() * 1e3 / millis as f64
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    let (least, median, most) = (shares[0], shares[RUNS / 2], shares[RUNS - 1]);
+    println!("{what:<58} {median:8.2} ({least:.2} to {most:.2})");
 }

@@ -19,6 +19,7 @@ mod misbehave;
 mod pipeline;
 mod reload;
 mod renewal;
+mod scanner;
 mod service;
 mod sim;
 mod source;

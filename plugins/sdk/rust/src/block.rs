@@ -198,7 +198,7 @@ mod lanes {
 
         #[inline]
         pub(super) fn equal_folded(&self, byte: u8) -> u64 {
-            self.mask(|lane| zeros((lane | ONES * 0x20) ^ (ONES * u64::from(byte))))
+            self.mask(|lane| zeros((lane | (ONES * 0x20)) ^ (ONES * u64::from(byte))))
         }
 
         #[inline]

@@ -12,6 +12,7 @@
 //! ```
 //! use serde::Deserialize;
 //! use trommel_plugin::prelude::*;
+//! use trommel_plugin::{json, pointer};
 //!
 //! /// Drops heartbeats, and events from sites under maintenance.
 //! struct Quiet {
@@ -47,9 +48,10 @@
 //!     }
 //!
 //!     fn keep(&mut self, event: &Event<'_>) -> Result<bool, Fault> {
-//!         let data = event.data_json()?;
-//!         let site = data["site"].as_str().ok_or("the event names no site")?;
-//!         Ok(!self.sites.iter().any(|quiet| quiet == site))
+//!         // One value, found without making a value of the whole payload.
+//!         let site = pointer::find(event.data(), "/site").and_then(json::string);
+//!         let site = site.ok_or("the event names no site")?;
+//!         Ok(!self.sites.iter().any(|quiet| *quiet == site))
 //!     }
 //! }
 //!
