@@ -202,7 +202,7 @@ fn wrong_flags_are_told_by_flag() {
         (&with(&["--where", "status"]), &token, "is not a JSON pointer"),
         (&with(&["--for", "soon"]), &token, "\"soon\" is not a duration"),
         (&with(&["--count", "0"]), &token, "--count"),
-        (&with(&["--token-file", "/nowhere"]), &[], "--token-file: cannot read the secret"),
+        (&with(&["--token-file", "/nowhere"]), &[], "--token-file: cannot read /nowhere"),
         (&with(&["--token-file", "/x", "--client-id", "y"]), &[], "cannot be used with"),
         (&with(&["--set", "max_frme=1MiB"]), &token, "max_frme: unknown key"),
         (&with(&["--ca-file", "/nowhere.pem"]), &token, "/nowhere.pem"),

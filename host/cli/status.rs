@@ -96,8 +96,8 @@ fn streams(out: &mut String, streams: &[Status], now: u64, paint: Paint) {
     let names: Vec<String> = streams.iter().map(|s| format!("{}/{}", s.source, s.stream)).collect();
     let width = widest("STREAM", names.iter().map(String::as_str));
     let head = format!(
-        "{:width$}  {:<10}  {:>11}  {:>12}  {:>11}  {:>10}",
-        "STREAM", "STATE", "SINCE", "EVENTS", "LAST EVENT", "DUPLICATES"
+        "{:width$}  {:<10}  {:>11}  {:>12}  {:>11}  {:>10}  {:>4}",
+        "STREAM", "STATE", "SINCE", "EVENTS", "LAST EVENT", "DUPLICATES", "GAPS"
     );
     let _ = writeln!(out, "\n{}", paint.dim(&head));
     for (status, name) in streams.iter().zip(&names) {
@@ -113,10 +113,11 @@ fn streams(out: &mut String, streams: &[Status], now: u64, paint: Paint) {
         };
         let _ = writeln!(
             out,
-            "{name:width$}  {state}  {:>11}  {:>12}  {last:>11}  {:>10}",
+            "{name:width$}  {state}  {:>11}  {:>12}  {last:>11}  {:>10}  {:>4}",
             span(now.saturating_sub(status.since)),
             grouped(status.frames),
             grouped(status.duplicates),
+            grouped(status.gaps),
         );
         for line in status.detail.lines() {
             let _ = writeln!(out, "{:4}{line}", "");

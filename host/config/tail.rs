@@ -27,6 +27,8 @@ pub struct TailSource {
     pub cluster: Option<String>,
     /// Key `base_url`.
     pub base_url: Option<String>,
+    /// Key `workspace`.
+    pub workspace: Option<String>,
     /// Key `token_endpoint`.
     pub token_endpoint: Option<String>,
     /// Key `ca_file`.
@@ -35,7 +37,7 @@ pub struct TailSource {
     pub client_id: Option<String>,
     /// A file that holds the secret.
     pub client_secret_file: Option<PathBuf>,
-    /// A file that holds a token.
+    /// Key `token_file`.
     pub token_file: Option<PathBuf>,
     /// Names of streams, or paths, which have a slash in them.
     pub streams: Vec<String>,
@@ -78,6 +80,7 @@ fn keys(source: &TailSource) -> Result<Map<String, Value>, Problem> {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| json!(path));
     put("cluster", text(&source.cluster));
     put("base_url", text(&source.base_url));
+    put("workspace", text(&source.workspace));
     put("token_endpoint", text(&source.token_endpoint));
     put("ca_file", path(&source.ca_file));
     let streams = source.streams.iter().map(|stream| {
@@ -91,7 +94,14 @@ fn keys(source: &TailSource) -> Result<Map<String, Value>, Problem> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let has_client_flag = source.client_id.is_some() || source.client_secret_file.is_some();
     if let Some(file) = &source.token_file {
-        put("token", Some(from_file(file)));
+        // The source would wait for it to come; whoever has just named it wants to know.
+        std::fs::File::open(file).map_err(|error| Problem {
+            file: "--token-file".to_owned(),
+            key: String::new(),
+            what: format!("cannot read {}: {error}", file.display()),
+            hint: String::new(),
+        })?;
+        put("token_file", Some(json!(file)));
     } else if !has_client_flag && is_set(TOKEN) {
         put("token", Some(from_env(TOKEN)));
     } else if has_client_flag || is_set(ID) || is_set(SECRET) {
@@ -121,7 +131,9 @@ fn by_flag(error: ConfigError) -> ConfigError {
             Some("ca_file") => "--ca-file",
             Some("client_id") => "--client-id",
             Some("client_secret") => "--client-secret-file",
-            Some("token") => "--token-file",
+            Some("workspace") => "--workspace",
+            Some("token") => TOKEN,
+            Some("token_file") => "--token-file",
             Some("streams") => "--stream",
             Some(_) => {
                 problem.key = key.unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{ConfigArgs, Exit, plugin, runtime, screen};
-use crate::config::{BUILT_IN_SOURCE, Config, ConfigError, SourceConfig, SourceKind};
+use crate::config::{Access, BUILT_IN_SOURCE, Config, ConfigError, SourceConfig, SourceKind};
 use crate::runner::{Plugins, Role};
 
 /// Arguments of `trommel check`.
@@ -227,10 +227,20 @@ fn warnings(config: &Config) -> Vec<String> {
     let taken =
         |name: &str| config.pipelines.iter().any(|p| p.from.iter().any(|from| from == name));
     let used = |name: &str| config.pipelines.iter().any(|p| p.to.iter().any(|to| to == name));
-    let sources = config.sources.iter().filter(|source| !taken(&source.name));
-    let sinks = config.sinks.iter().filter(|sink| !used(&sink.name));
-    let idle =
-        |name: &str| format!("source.{name}: no pipeline takes from it; it is not connected");
-    let unused = |name: &str| format!("sink.{name}: no pipeline writes to it");
-    sources.map(|source| idle(&source.name)).chain(sinks.map(|sink| unused(&sink.name))).collect()
+    let mut warnings = Vec::new();
+    for SourceConfig { name, kind } in &config.sources {
+        if !taken(name) {
+            warnings.push(format!("source.{name}: no pipeline takes from it; it is not connected"));
+        }
+        if let SourceKind::Central(central) = kind
+            && let Access::File(path) = &central.access
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let file = path.display();
+            warnings.push(format!("source.{name}: cannot read {file}: {error}; it waits for it"));
+        }
+    }
+    let unused = config.sinks.iter().filter(|sink| !used(&sink.name));
+    warnings.extend(unused.map(|s| format!("sink.{}: no pipeline writes to it", s.name)));
+    warnings
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
-use crate::config::{Config, SourceKind};
+use crate::config::{Config, SourceKind, SubscriberId};
 use crate::pipeline;
 use crate::source::central::Central;
 use crate::source::{SharedStatus, State};
@@ -40,7 +40,10 @@ pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
     let mut statuses = Vec::new();
     for source in &config.sources {
         if let SourceKind::Central(central) = &source.kind {
-            let central = Central::new(&source.name, (**central).clone(), vec![input.clone()]);
+            let mut central = (**central).clone();
+            // With the id of a host that runs it would take events from that.
+            central.subscriber_id = SubscriberId::Off;
+            let central = Central::new(&source.name, central, vec![input.clone()]);
             statuses.extend(central.map_err(Exit::usage)?.start(&mut tasks, &stop));
         }
     }

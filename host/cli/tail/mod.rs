@@ -72,6 +72,9 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "FILE", help_heading = "Access",
         conflicts_with_all = ["client_id", "client_secret_file"])]
     token_file: Option<PathBuf>,
+    /// Id of a GreenLake workspace that gives out the token
+    #[arg(long, value_name = "ID", help_heading = "Access")]
+    workspace: Option<String>,
     /// Where client id and secret are given for a token [default: HPE's]
     #[arg(long, value_name = "URL", help_heading = "Access")]
     token_endpoint: Option<String>,
@@ -113,6 +116,7 @@ impl TailArgs {
         TailSource {
             cluster: self.cluster.clone(),
             base_url: self.base_url.clone(),
+            workspace: self.workspace.clone(),
             token_endpoint: self.token_endpoint.clone(),
             ca_file: self.ca_file.clone(),
             client_id: self.client_id.clone(),
