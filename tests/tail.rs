@@ -179,7 +179,9 @@ fn wrong_flags_are_told_by_flag() {
     let us = ["--cluster", "US-1", "--stream", "wids"];
     let token = [("CENTRAL_TOKEN", "t")];
     let with = |more: &[&'static str]| [&us[..], more].concat();
-    let cases: &[(&[&str], &[(&str, &str)], &str)] = &[
+    /// Arguments, variables, and what is said of them.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         (&["--stream", "wids"], &token, "--cluster"),
         (&us[..2], &token, "--stream"),
         (&us, &[], "export CENTRAL_CLIENT_ID="),

@@ -154,23 +154,36 @@ const TELLING: &[&[&str]] = &[
 ];
 /// Of fields up to this rank a part is better than nothing.
 const LAST_TO_CUT: u8 = 1;
-/// Those that tell a person little.
-const DULL: &[&str] = &["mac", "bssid", "bytes", "pkt", "packets", "frames", "ip", "_id", "index"];
+/// Words, whole ones, in names of fields that tell a person little.
+const DULL: &[&str] =
+    &["mac", "bssid", "bytes", "pkts", "packets", "frames", "ip", "ipv4", "ipv6", "id", "index"];
 /// Those that are the same for all, or told already.
 const TOLD: &[&str] = &["tenant", "customer", "timestamp", "time", "occurred_on", "uuid"];
 
 fn rank(name: &str, value: &str) -> u8 {
-    let name = name.to_ascii_lowercase();
+    let name = snake_case(name);
     let has = |word: &str| if word.len() == 1 { name == word } else { name.contains(word) };
     let is_empty = matches!(value, "0" | "0.0" | "" | "{}" | "[]");
     if TOLD.iter().any(|word| name.starts_with(word)) {
         return 9;
     }
-    if DULL.iter().any(|word| has(word)) || is_empty {
+    if name.split('_').any(|word| DULL.contains(&word)) || is_empty {
         return 8;
     }
     let place = TELLING.iter().position(|words| words.iter().any(|word| has(word)));
     place.map_or(6, |place| place as u8)
+}
+
+/// `siteId` as `site_id`: both forms occur.
+fn snake_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
 }
 
 /// Without what would steer a terminal: events come from outside.
@@ -241,6 +254,8 @@ mod tests {
         let data = json!({ "severity": "Major", "summary": "High CPU utilization of a switch" });
         let cut = line(72, data);
         assert!(cut.ends_with("severity=Major  summary=High CPU utiliz…\n"), "{cut}");
+        let data = json!({ "siteId": "7", "ip_address": "::1", "description": "changed" });
+        assert!(line(200, data).contains("  description=changed  siteId=7"));
         assert_eq!(screen::columns(cut.trim_end()), 72);
     }
 

@@ -6,6 +6,7 @@ mod human;
 mod notices;
 mod select;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +149,13 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     let mut clock = tokio::time::interval(LOOK_EVERY);
     let end = loop {
         tokio::select! {
-            _ = signals.next() => break Ok(End::Told),
+            _ = signals.next() => {
+                if std::io::stderr().is_terminal() {
+                    // Behind the ^C.
+                    eprintln!();
+                }
+                break Ok(End::Told);
+            }
             () = passes(deadline) => break Ok(End::Time),
             end = &mut feed => break end.map_err(|error| format!("decoding failed: {error}")),
             Some(ended) = tasks.join_next() => match ended {
