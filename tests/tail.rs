@@ -108,10 +108,10 @@ fn a_lost_connection_is_told_and_made_again() {
 #[test]
 fn time_ends_it_and_tells_whether_it_was_ever_connected() {
     let sim = Sim::start(&["--rate", "100", "--streams", "ap-events"]);
-    let output = output_of(tail(&sim, "ap-events").args(["--for", "1s"]));
+    let output = output_of(tail(&sim, "ap-events").args(["--for", "5s"]));
     assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
     let mut command = tail(&sim, "ap-events");
-    command.args(["--for", "1s"]).env("CENTRAL_CLIENT_SECRET", "s3cr3t-value");
+    command.args(["--for", "5s"]).env("CENTRAL_CLIENT_SECRET", "s3cr3t-value");
     let output = output_of(&mut command);
     let (out, log) = texts(&output);
     assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{log}");
@@ -157,7 +157,7 @@ fn access_comes_from_files_and_a_token_goes_first() {
     assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
 
     let mut command = tail(&sim, "ap-events");
-    let output = output_of(command.args(["--for", "1s"]).env("CENTRAL_TOKEN", "not-a-token"));
+    let output = output_of(command.args(["--for", "5s"]).env("CENTRAL_TOKEN", "not-a-token"));
     let (_, log) = texts(&output);
     assert!(output.status.code() == Some(1) && log.contains("401"), "{log}");
 }
