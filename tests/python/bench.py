@@ -77,7 +77,8 @@ def run_trommel(args, tls_dir, mode, count, sink, with_filter):
         (directory / "secret").write_text(ready["client_secret"])
         to = 'kind = "null"' if sink == "null" else f'kind = "file"\npath = "{directory}/events.jsonl"'
         (directory / "trommel.toml").write_text(
-            f'listen = "127.0.0.1:0"\n[source.hq]\nkind = "central"\nbase_url = "{ready["base_url"]}"\n'
+            # Plugins are compiled once, by the first run.
+            f'listen = "127.0.0.1:0"\ndata_dir = "{tls_dir}/data"\n[source.hq]\nkind = "central"\nbase_url = "{ready["base_url"]}"\n'
             f'token_endpoint = "{ready["token_endpoint"]}"\nca_file = "{ready["ca_file"]}"\n'
             f'client_id = "{ready["client_id"]}"\nclient_secret = {{ file = "secret" }}\n'
             f'streams = ["{STREAM}"]\n[pipeline.main]\nfrom = ["hq"]\nto = ["out"]\n[sink.out]\n{to}\n')
@@ -91,7 +92,7 @@ def run_trommel(args, tls_dir, mode, count, sink, with_filter):
             if time.time() > deadline or host.poll() is not None:
                 sys.exit(f"the host: {settled} of {count}: {(directory / 'log').read_text()}")
             time.sleep(0.2)
-            settled = settled_events(directory)
+            settled = settled_events(tls_dir / "data")
         seconds, resident = cpu_and_memory(host.pid)
         host.send_signal(signal.SIGTERM)
         host.wait()
@@ -140,7 +141,7 @@ class Arrivals:
 
 def settled_events(directory):
     try:
-        address = (directory / "data/listen.addr").read_text().strip()
+        address = (directory / "listen.addr").read_text().strip()
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:

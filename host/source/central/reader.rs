@@ -29,7 +29,7 @@ const READ_WAIT: Duration = Duration::from_millis(100);
 /// more comes together.
 const READ_BYTES: usize = 64 << 10;
 const LITTLE: usize = 16 << 10;
-const NAP: Duration = Duration::from_millis(2);
+const NAP: Duration = Duration::from_millis(4);
 /// From when on handing on counts as reading being held back.
 const HELD_BACK: Duration = Duration::from_millis(50);
 /// The close code for a message over the limit.
