@@ -1,6 +1,11 @@
 //! Fixed work whose instructions are counted: `instructions WHAT ROUNDS`. Only what `counted` does is to be
 //! counted; `tools/instructions` calls this under valgrind and knows what to do with the figures.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench that cannot go on may panic"
+)]
 
 mod fixtures;
 

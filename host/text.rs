@@ -303,13 +303,13 @@ const SPACES: u64 = ONES * 0x20;
 /// below `n` borrows from its highest bit when `n` is taken from it.
 #[inline]
 const fn odd_of<const ASCII: bool>(word: u64) -> u64 {
-    let quote = word ^ ONES * b'"' as u64;
-    let backslash = word ^ ONES * b'\\' as u64;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
     let control = word.wrapping_sub(SPACES) & !word;
     let quote = quote.wrapping_sub(ONES) & !quote;
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
     let beyond = if ASCII { word } else { 0 };
-    (control | quote | backslash | beyond) & ONES * 0x80
+    (control | quote | backslash | beyond) & (ONES * 0x80)
 }
 
 /// Appends JSON that may be spread over lines as one compact line. `json` must be valid JSON.
