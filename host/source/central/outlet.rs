@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::window::{Seen, Window};
@@ -34,6 +36,8 @@ pub(super) struct Outlet {
     window: Mutex<Window>,
     turns: Mutex<Turns>,
     turned: Condvar,
+    /// Told when a connection whose turn it is and the one after it have brought the same event.
+    overlapped: Notify,
     too_large: Mutex<VecDeque<(u64, u64)>>,
 }
 
@@ -65,16 +69,26 @@ impl Outlet {
             window: Mutex::new(Window::new(window)),
             turns: Mutex::default(),
             turned: Condvar::new(),
+            overlapped: Notify::new(),
             too_large: Mutex::default(),
         })
     }
 
     /// A lane for one more connection, which comes after all that have one.
     pub fn lane(self: &Arc<Self>) -> Lane {
+        // What was told of connections before is of no use any more.
+        let _stale = self.overlapped.notified().now_or_never();
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let number = turns.next;
         turns.next += 1;
-        Lane { outlet: Arc::clone(self), number, held: Vec::new(), events: 0, bytes: 0 }
+        let outlet = Arc::clone(self);
+        Lane { outlet, number, held: Vec::new(), events: 0, bytes: 0, is_awaited: false }
+    }
+
+    /// Waits until the connection whose turn it is has brought an event that the one after it has
+    /// brought too: from then on the one after it brings all that there is.
+    pub async fn overlapped(&self) {
+        self.overlapped.notified().await;
     }
 
     /// Whether a frame over the limit has come before. It is remembered from now on.
@@ -130,6 +144,7 @@ impl Outlet {
         let (mut duplicates, mut conflicts) = (0, 0);
         {
             let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_awaiting = window.is_awaiting();
             chunk.frames.retain(|frame| {
                 let seen = match frame.kind {
                     Kind::Binary => window.note(connection, &frame.bytes),
@@ -142,6 +157,9 @@ impl Outlet {
                 }
                 seen != Seen::Duplicate
             });
+            if was_awaiting && !window.is_awaiting() {
+                self.overlapped.notify_one();
+            }
         }
         if duplicates + conflicts > 0 {
             self.status.change(|status| {
@@ -191,6 +209,8 @@ pub(super) struct Lane {
     held: Vec<Chunk>,
     events: usize,
     bytes: usize,
+    /// Whether one of the events held is waited for on the connection before.
+    is_awaited: bool,
 }
 
 impl Lane {
@@ -211,12 +231,26 @@ impl Lane {
             outlet.put(self.number, chunk);
             return;
         }
+        self.await_overlap(&chunk);
         self.events += chunk.frames.len();
         self.bytes += chunk.bytes();
         self.held.push(chunk);
         if self.events >= MAX_HELD_EVENTS || self.bytes >= MAX_HELD_BYTES {
             outlet.wait_for_turn(self.number);
             self.flush();
+        }
+    }
+
+    /// Has the first event it brought, and can be known again, waited for.
+    fn await_overlap(&mut self, chunk: &Chunk) {
+        if self.is_awaited {
+            return;
+        }
+        let mut window = self.outlet.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = chunk.frames.iter().filter(|frame| frame.kind == Kind::Binary);
+        self.is_awaited = events.any(|frame| window.await_same(&frame.bytes));
+        if self.is_awaited && !window.is_awaiting() {
+            self.outlet.overlapped.notify_one();
         }
     }
 
@@ -286,6 +320,20 @@ mod tests {
         second.put(vec![frame("e")]);
         assert_eq!(ids(&mut intake), ["d", "e"]);
         assert_eq!((status.get().frames, status.get().duplicates), (7, 2));
+    }
+
+    #[tokio::test]
+    async fn an_overlap_is_told_whoever_brings_the_event_first() {
+        let (outlet, _intake, _) = outlet();
+        let (mut first, mut second) = (outlet.lane(), outlet.lane());
+        second.put(vec![frame("b")]);
+        first.put(vec![frame("a"), frame("b")]);
+        outlet.overlapped().await;
+        drop((first, second));
+        let (mut third, mut fourth) = (outlet.lane(), outlet.lane());
+        third.put(vec![frame("c")]);
+        fourth.put(vec![frame("c")]);
+        outlet.overlapped().await;
     }
 
     #[tokio::test]

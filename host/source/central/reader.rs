@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::handshake::Opened;
 use super::outlet::Lane;
@@ -60,6 +61,7 @@ pub(super) struct Reading {
 struct Told {
     is_to_close: AtomicBool,
     frames: AtomicU64,
+    over: CancellationToken,
 }
 
 impl Reading {
@@ -71,8 +73,11 @@ impl Reading {
         let told = Arc::new(Told::default());
         let (sender, ended) = oneshot::channel();
         let reader = Reader::new(opened, lane, max_frame, Arc::clone(&told))?;
+        let over = told.over.clone();
         let thread = std::thread::Builder::new().name(format!("s:{name}"));
         thread.spawn(move || {
+            // However it ends.
+            let _over = over.drop_guard();
             let end = reader.run();
             // Nobody listens any more only when the host has given up waiting.
             let _ = sender.send(end);
@@ -88,6 +93,11 @@ impl Reading {
     /// How many frames it has brought so far.
     pub fn frames(&self) -> u64 {
         self.told.frames.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing more can come.
+    pub async fn is_over(&self) {
+        self.told.over.cancelled().await;
     }
 
     /// Waits for its end, when everything it brought has been handed on.

@@ -20,6 +20,8 @@ use crate::source::{SharedStatus, State};
 /// A connection that brought so many frames, or lasted so long, was a good one: waits begin anew.
 const GOOD_FRAMES: u64 = 100;
 const GOOD_TIME: Duration = Duration::from_secs(60);
+/// When neither of two connections brings anything for so long, nothing is on its way.
+const QUIET: Duration = Duration::from_secs(5);
 /// Of a token's life, how much may go by before a connection is ended that cannot be replaced first.
 const LAST_MOMENT: f64 = 0.95;
 
@@ -205,6 +207,7 @@ impl Stream {
         let (source, stream) = (&*self.origin.source, &*self.origin.stream);
         match next {
             Ok(next) => {
+                self.let_overlap(held, &next).await;
                 held.reading.close();
                 let end = held.reading.ended().await;
                 tracing::info!(source, stream, "renewed; the connection before {}", words_of(&end));
@@ -218,6 +221,30 @@ impl Stream {
                 Renewal::Refused(failure)
             }
             Err(failure) => Renewal::Later(failure),
+        }
+    }
+
+    /// Waits until both connections have brought the same event. What a server has queued for the old
+    /// one, and not sent, ends with it: only from then on does nothing depend on it any more. Where
+    /// nothing comes at all there is nothing to wait for.
+    async fn let_overlap(&self, old: &mut Held, next: &Held) {
+        let last_moment = last_moment(&old.token).unwrap_or_else(Instant::now);
+        let frames = |old: &Held| old.reading.frames() + next.reading.frames();
+        let mut before = frames(old);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.outlet.overlapped() => return,
+                () = old.reading.is_over() => return,
+                () = self.stop.cancelled() => return,
+                () = sleep_until(last_moment) => return,
+                () = tokio::time::sleep(QUIET) => {}
+            }
+            let now = frames(old);
+            if now == before {
+                return;
+            }
+            before = now;
         }
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Window {
     gone: u64,
     index: Option<HashMap<u64, Found, RandomState>>,
     hasher: RandomState,
+    /// An event that a later connection brought first, until the one that reads now brings it too.
+    awaited: Option<Entry>,
 }
 
 /// Where an id was seen last by an earlier connection.
@@ -64,22 +66,44 @@ impl Window {
             index: None,
             // Seeded anew: nobody outside can foresee a hash.
             hasher: RandomState::default(),
+            awaited: None,
         }
     }
 
     /// Notes a frame of a connection. Connections come one after the other, never mixed.
     pub fn note(&mut self, connection: u64, frame: &[u8]) -> Seen {
-        let Some(identity) = identity(frame) else { return Seen::New };
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(identity.source);
-        hasher.write(identity.id);
-        let entry = Entry { id: hasher.finish(), bytes: self.hasher.hash_one(frame) };
+        let Some(entry) = self.entry(frame) else { return Seen::New };
         self.begin(connection);
         let seen = self.look_up(&entry);
         if seen != Seen::Duplicate {
             self.push(entry);
         }
+        if self.awaited == Some(entry) {
+            self.awaited = None;
+        }
         seen
+    }
+
+    /// Begins to wait for an event that a connection brought whose turn has not come: once the one
+    /// that reads now has brought it too, the two overlap. False if it has no id, and cannot be known
+    /// again.
+    pub fn await_same(&mut self, frame: &[u8]) -> bool {
+        let Some(entry) = self.entry(frame) else { return false };
+        self.awaited = Some(entry).filter(|entry| !self.entries.contains(entry));
+        true
+    }
+
+    /// Whether an event is waited for.
+    pub fn is_awaiting(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    fn entry(&self, frame: &[u8]) -> Option<Entry> {
+        let identity = identity(frame)?;
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(identity.source);
+        hasher.write(identity.id);
+        Some(Entry { id: hasher.finish(), bytes: self.hasher.hash_one(frame) })
     }
 
     fn total(&self) -> u64 {
@@ -153,6 +177,19 @@ mod tests {
         assert_eq!(window.note(2, &frame("c", "x")), Seen::New);
         assert_eq!(window.note(3, &frame("c", "x")), Seen::Duplicate);
         assert_eq!(window.note(3, &frame("b", "y")), Seen::Duplicate);
+    }
+
+    #[test]
+    fn two_connections_overlap_once_both_have_brought_the_same() {
+        let mut window = Window::new(100);
+        window.note(1, &frame("a", "x"));
+        assert!(window.await_same(&frame("a", "x")) && !window.is_awaiting(), "brought before");
+        assert!(window.await_same(&frame("b", "x")) && window.is_awaiting());
+        window.note(1, &frame("b", "other"));
+        assert!(window.is_awaiting());
+        window.note(1, &frame("b", "x"));
+        assert!(!window.is_awaiting());
+        assert!(!window.await_same(&frame("", "x")));
     }
 
     #[test]
