@@ -71,6 +71,7 @@ pub mod state;
 pub mod tally;
 pub mod telemetry;
 pub mod text;
+pub mod thread;
 pub mod tls;
 
 /// How the host calls itself towards servers.

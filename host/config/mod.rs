@@ -7,6 +7,7 @@ mod environment;
 mod plugin_file;
 pub mod raw;
 mod secret;
+mod sinks;
 mod tail;
 pub mod units;
 
@@ -23,6 +24,7 @@ use crate::proxy::Proxies;
 pub use environment::proxies as environment_proxies;
 pub use plugin_file::{Egress, Limits, PluginFile};
 pub use secret::secret_of_variable;
+pub use sinks::{Format, Header, HttpConfig, Rotation, SinkConfig, SinkKind};
 pub use tail::TailSource;
 
 /// Variables that begin like an override and are none.
@@ -165,29 +167,6 @@ pub struct PipelineConfig {
     pub through: Option<Vec<String>>,
     /// Names of sinks.
     pub to: Vec<String>,
-}
-
-/// A sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkConfig {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: SinkKind,
-}
-
-/// The kinds of sinks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SinkKind {
-    /// Lines on standard output.
-    Stdout,
-    /// Lines in a file.
-    File {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Counts only.
-    Null,
 }
 
 /// Name of the source that is always there: alerts, reloads and the like as events.

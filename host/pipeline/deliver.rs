@@ -1,7 +1,6 @@
-//! The end of the way: export plugins, then sinks; both are tried again for as long as it takes.
-//! While one waits, its pipeline waits, and a new version of the plugin is tried at once.
+//! The end of the way: export plugins, tried again for as long as it takes. While one waits, its
+//! pipeline waits, and a new version of the plugin is tried at once.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::halving::Stopped;
@@ -9,10 +8,8 @@ use super::links::Links;
 use super::stages::Run;
 use crate::backoff::Backoff;
 use crate::batch::RowId;
-use crate::columns::Fields;
 use crate::outcome::{Answer, Delivery, Fault};
 use crate::runner::{Failure, Info, Reason};
-use crate::sink::{SharedSink, SinkError};
 
 /// How often a call that fails as a whole is tried before the batch is halved.
 const TRIES: usize = 3;
@@ -141,50 +138,6 @@ impl Run<'_> {
                 detail,
                 "refused here too"
             );
-        }
-    }
-
-    /// Writes what is left to a sink, until it is written.
-    pub fn sink(&mut self, links: &mut Links, sink: &SharedSink) -> Result<(), Stopped> {
-        let rows = self.batch.live().to_vec();
-        let rows = if sink.wants_lines { self.prepare(rows, Fields::WHOLE) } else { rows };
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
-        let mut is_told = false;
-        loop {
-            let written = {
-                let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
-                let mut sink = sink.sink.lock().unwrap_or_else(PoisonError::into_inner);
-                sink.write(&lines)
-            };
-            match written {
-                Ok(()) if is_told => {
-                    tracing::info!(
-                        pipeline = self.pipeline,
-                        sink = &*sink.name,
-                        "sink works again"
-                    );
-                    return Ok(());
-                }
-                Ok(()) => return Ok(()),
-                Err(SinkError::Retry(error)) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::error!(
-                            pipeline = self.pipeline,
-                            sink = &*sink.name,
-                            error,
-                            "sink fails; its pipeline waits"
-                        );
-                    }
-                }
-                Err(SinkError::Fatal(error)) => {
-                    (self.shared.on_fatal)(&format!("sink.{}: {error}", sink.name));
-                    return Err(Stopped);
-                }
-            }
-            self.pause(links, backoff.next_wait())?;
         }
     }
 

@@ -6,6 +6,7 @@ mod chain;
 mod deliver;
 mod halving;
 mod input;
+mod into_sink;
 mod links;
 mod pause;
 mod stages;

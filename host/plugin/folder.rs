@@ -86,7 +86,8 @@ impl Folder {
         keeper.expect(&listing);
         let (waker, stopped) = (stop.clone(), Arc::clone(&stopping));
         let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
-            lower_priority();
+            // Compiling must not take the processor from the pipelines.
+            crate::thread::lower_priority();
             let watcher = keeper.watch(waker);
             keeper.load_first(listing);
             keeper.run(&wake, &stopped);
@@ -361,14 +362,6 @@ fn note_open(open: &Open, event: &notify::Event) {
             }
             _ => {}
         }
-    }
-}
-
-/// Compiling must not take the processor from the pipelines. On Linux this lowers the thread alone.
-pub(super) fn lower_priority() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), 10) {
-        tracing::debug!(%error, "the priority of the loading thread stays as it is");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::folder::lower_priority;
+use crate::thread::lower_priority;
 
 /// Most that wait. What comes beyond is taken apart where it is.
 const ROOM: usize = 64;

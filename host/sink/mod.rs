@@ -1,41 +1,104 @@
-//! Where events go: standard output, a file, nowhere. A sink takes whole batches of lines and says
-//! what is to be done when it cannot. Key trait: [`Sink`].
+//! Where events go: a server, a file, standard output, nowhere. A sink takes batches of lines, notes
+//! how far it came, and says what is to be done when it cannot go on. Waiting is the pipeline's. Key
+//! types: [`Sink`], [`Progress`], [`SinkError`].
 
 mod file;
+mod http;
 mod null;
 mod stdout;
 
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 pub use file::FileSink;
+pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
 
 use crate::columns::Lines;
 use crate::config::{SinkConfig, SinkKind};
+use crate::pattern::Pattern;
 
-/// What a sink could not do, as what to do about it.
-#[derive(Debug, thiserror::Error)]
+/// A batch on its way into a sink.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The pipeline it comes from.
+    pub pipeline: &'a str,
+    /// The events, a line each. None for a sink that does not want them.
+    pub lines: &'a Lines<'a>,
+    /// When the host stops: whoever waits then ends at once.
+    pub stop: &'a CancellationToken,
+}
+
+/// How far a batch came into a sink. Begins empty; each further try is given what the one before
+/// left, so that nothing is handed on twice.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Parts of the batch that are still to be handed on, the next one last. `None` before the first
+    /// try. For sinks that take a batch in parts.
+    pub todo: Option<Vec<Range<usize>>>,
+    /// Bytes of the batch that are out. For sinks that cannot take back what they wrote.
+    pub written: usize,
+    /// Lines that will never be taken. Whoever called takes them out.
+    pub refused: Vec<Refused>,
+}
+
+/// A line that will never be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number.
+    pub line: usize,
+    /// Why.
+    pub detail: String,
+}
+
+/// Why a sink cannot go on, as what to do about it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkError {
-    /// It may work later: the same lines are to be written again.
-    #[error("{0}")]
-    Retry(String),
+    /// It may work later: try again, after the time that was asked for, if any.
+    #[error("{detail}")]
+    Retry {
+        /// What is wrong.
+        detail: String,
+        /// How long the other side wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// It will work once somebody has mended something: try again, slowly.
+    #[error("{detail}\nhint: {hint}")]
+    Misconfigured {
+        /// What is wrong.
+        detail: String,
+        /// The likely fix.
+        hint: &'static str,
+    },
     /// It will not work again in this run.
     #[error("{0}")]
     Fatal(String),
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopped,
+}
+
+impl SinkError {
+    /// It may work later.
+    pub fn retry(detail: impl Into<String>) -> SinkError {
+        SinkError::Retry { detail: detail.into(), after: None }
+    }
 }
 
 /// A place that events are written to.
 pub trait Sink: Send {
-    /// Whether it looks at the lines, or just counts.
-    fn wants_lines(&self) -> bool;
-
-    /// Writes the events of a batch. Blocks. When it returns all of them are handed on, or, after an
-    /// error, none of them count, and a retry leaves each in place once.
+    /// Writes the events of a batch. Blocks, but not beyond `job.stop`. When it returns `Ok`, each
+    /// line is handed on or noted as refused; after an error, `progress` tells how far it came, and is
+    /// to be given to the next try.
     ///
     /// # Errors
     /// What to do about it.
-    fn write(&mut self, lines: &Lines<'_>) -> Result<(), SinkError>;
+    fn write(&mut self, job: &Job<'_>, progress: &mut Progress) -> Result<(), SinkError>;
 }
 
 /// A sink as pipelines share it.
@@ -43,27 +106,61 @@ pub trait Sink: Send {
 pub struct SharedSink {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// The sink. Held for the time of a write, so that batches of several pipelines stay whole.
+    /// The sink. Held until a batch is in it, tries included, so that batches of several pipelines
+    /// stay whole, and who is asked to wait is asked by none of them.
     pub sink: Arc<Mutex<dyn Sink>>,
-    /// Whether it looks at the lines.
+    /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
+    types: Arc<[Pattern]>,
+    trouble: Arc<StdMutex<Option<String>>>,
 }
 
-/// Opens a sink.
+impl SharedSink {
+    /// Whether it takes all types of events.
+    pub fn wants_all(&self) -> bool {
+        self.types.is_empty()
+    }
+
+    /// Whether it takes events of a type.
+    pub fn wants(&self, ty: &str) -> bool {
+        self.wants_all() || self.types.iter().any(|pattern| pattern.matches(ty))
+    }
+
+    /// Why it does not take anything at the moment, with a hint where there is one.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes why it does not take anything, or that it does again.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// Opens a sink. To be called where a runtime is.
 ///
 /// # Errors
 /// Why it cannot be opened.
 pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
-    let in_words = |error: std::io::Error, path: &std::path::Path| {
-        format!("sink.{}: cannot open {}: {error}", config.name, path.display())
-    };
+    let named = |what: String| format!("sink.{}: {what}", config.name);
     let (sink, wants_lines): (Arc<Mutex<dyn Sink>>, bool) = match &config.kind {
-        SinkKind::Stdout => (Arc::new(Mutex::new(StdoutSink::default())), true),
+        SinkKind::Stdout => (Arc::new(Mutex::new(StdoutSink)), true),
         SinkKind::Null => (Arc::new(Mutex::new(NullSink)), false),
-        SinkKind::File { path } => {
-            let file = FileSink::open(path).map_err(|error| in_words(error, path))?;
+        SinkKind::File { path, rotation } => {
+            let file = FileSink::open(path, rotation.as_ref())
+                .map_err(|error| named(format!("cannot open {}: {error}", path.display())))?;
             (Arc::new(Mutex::new(file)), true)
         }
+        SinkKind::Http(http) => {
+            let http = HttpSink::new(&config.name, http).map_err(named)?;
+            (Arc::new(Mutex::new(http)), true)
+        }
     };
-    Ok(SharedSink { name: config.name.as_str().into(), sink, wants_lines })
+    Ok(SharedSink {
+        name: config.name.as_str().into(),
+        sink,
+        wants_lines,
+        types: config.types.clone().into(),
+        trouble: Arc::default(),
+    })
 }

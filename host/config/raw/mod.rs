@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use central::{Central, Stream, StreamTable, SubscriberId};
-pub use sinks::{FileSink, PlainSink};
+pub use sinks::{FileSink, HttpSink, PlainSink};
 
 /// The whole file. What has a `kind` is read once that is known.
 #[derive(Debug, Deserialize)]
