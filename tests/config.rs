@@ -13,6 +13,8 @@ fn check(config: &str, args: &[&str]) -> (Option<i32>, String) {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("trommel.toml"), config).unwrap();
     fs::write(dir.path().join("secret"), "s3cr3t-value").unwrap();
+    fs::write(dir.path().join("hook"), "https://hooks.example/s3cr3t-value").unwrap();
+    fs::write(dir.path().join("lines"), "s3cr3t-value\nand another").unwrap();
     let mut command = Command::new(TROMMEL);
     command.current_dir(dir.path()).args(["check", "--config", "trommel.toml"]).args(args);
     let output = output_of(&mut command);

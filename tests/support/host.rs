@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Running, Sim, TROMMEL, json_lines, plugin, wait_for};
+use super::{Running, Sim, TROMMEL, json_lines, output_of, plugin, wait_for};
 
 /// The folder of a host that may run.
 pub struct HostDir {
@@ -128,6 +128,22 @@ impl HostDir {
         std::fs::rename(&draft, dir.join(format!("{name}.wasm"))).unwrap();
     }
 
+    /// Adds a source `hq` that replays these many events of a stream; they come back as lines.
+    pub fn replay(&mut self, stream: &str, count: usize) -> String {
+        let file = self.path("hq.frames");
+        let count = count.to_string();
+        let mut make = Command::new(TROMMEL);
+        let made = output_of(make.args(["sim", "frames", "--stream", stream, "--count", &count]));
+        std::fs::write(&file, made.stdout).unwrap();
+        let path = file.display();
+        let toml =
+            format!("[source.hq]\nkind = \"replay\"\npath = \"{path}\"\nstream = \"{stream}\"\n");
+        self.add(&toml);
+        let mut decode = Command::new(TROMMEL);
+        let lines = output_of(decode.args(["decode", "--framed", "--stream", stream]).arg(&file));
+        String::from_utf8(lines.stdout).unwrap()
+    }
+
     /// Writes the configuration, and gives back where it is.
     pub fn write_config(&self) -> PathBuf {
         let file = self.path("trommel.toml");
@@ -149,7 +165,15 @@ impl HostDir {
 
     /// Starts the host with arguments or variables of its own.
     pub fn run_with(self, change: impl FnOnce(&mut Command)) -> Host {
-        let mut command = Command::new(TROMMEL);
+        self.launch(Command::new(TROMMEL), change)
+    }
+
+    /// Starts the host by a command that takes the program's arguments.
+    pub fn run_by(self, command: Command) -> Host {
+        self.launch(command, |_| {})
+    }
+
+    fn launch(self, mut command: Command, change: impl FnOnce(&mut Command)) -> Host {
         command.args(["run", "--config"]).arg(self.write_config());
         // Whoever runs the tests may live behind a proxy; what is tested is on this machine.
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
@@ -179,6 +203,13 @@ impl Host {
             assert!(self.running.ended().is_none(), "the host ended: {}", self.running.log());
             self.running.log().contains(text).then_some(())
         });
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn end(&mut self) -> Tally {
+        let status = self.running.wait();
+        assert!(status.success(), "the host: {status}: {}", self.running.log());
+        Tally::read(&self.running.log())
     }
 
     /// Ends it in order.

@@ -1,13 +1,15 @@
-//! What tests are made of: a simulator, a host, a folder for both, and waiting for conditions. Key
-//! types: [`Sim`], [`Host`].
+//! What tests are made of: a simulator, a host, a folder for both, a server to post to, and waiting for
+//! conditions. Key types: [`Sim`], [`Host`], [`Collector`].
 
 pub mod client;
+mod collector;
 mod host;
 mod process;
 pub mod python;
 mod sim;
 pub mod tls;
 
+pub use collector::{Collector, Posted, Reply};
 pub use host::{Host, HostDir, Tally, ids};
 pub use process::{Running, output_of};
 pub use sim::{LedgerLine, Ready, SentLine, Sim};

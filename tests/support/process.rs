@@ -30,9 +30,14 @@ impl Running {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// Its id.
+    pub fn id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let id = rustix::process::Pid::from_child(&self.child);
+        let id = self.id();
         // It may have ended by itself.
         let _ = rustix::process::kill_process(id, signal);
     }

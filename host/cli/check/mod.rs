@@ -8,7 +8,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{ConfigArgs, Exit, plugin, runtime, screen};
-use crate::config::{Access, BUILT_IN_SOURCE, Config, ConfigError, SourceConfig, SourceKind};
+use crate::config::{Access, BUILT_IN_SOURCE, Config, ConfigError};
+use crate::config::{SinkConfig, SinkKind, SourceConfig, SourceKind};
 use crate::runner::{Plugins, Role};
 
 /// Arguments of `trommel check`.
@@ -173,6 +174,11 @@ fn problems(config: &Config, plugins: &Plugins) -> Vec<Problem> {
             problem(format!("source.{}", source.name), what, "");
         }
     }
+    for sink in &config.sinks {
+        if let Some(what) = check_sink(sink) {
+            problem(format!("sink.{}", sink.name), what, "");
+        }
+    }
     for pipeline in &config.pipelines {
         let is_built_in = pipeline.from.iter().any(|source| source == BUILT_IN_SOURCE);
         for name in pipeline.through.iter().flatten() {
@@ -208,6 +214,12 @@ fn check_source(source: &SourceConfig) -> Option<String> {
             opened.err().map(|error| format!("cannot read {}: {error}", path.display()))
         }
     }
+}
+
+fn check_sink(sink: &SinkConfig) -> Option<String> {
+    let SinkKind::Http(http) = &sink.kind else { return None };
+    let tls = crate::tls::client_config(Some(http.ca_file.as_deref()?));
+    tls.err().map(|error| error.to_string())
 }
 
 fn check_name(plugins: &Plugins, name: &str, is_built_in: bool) -> Option<(String, String)> {

@@ -129,6 +129,8 @@ fn streams_of(source: &SourceConfig) -> Vec<&str> {
 fn place_of(sink: &SinkConfig) -> String {
     match &sink.kind {
         SinkKind::File { path, .. } => format!("file {}", path.display()),
+        // Not all of the URL: there may be a secret in it.
+        SinkKind::Http(http) => http.url.origin().ascii_serialization(),
         SinkKind::Stdout => "standard output".to_owned(),
         SinkKind::Null => "nowhere".to_owned(),
     }

@@ -58,20 +58,21 @@ impl Check<'_> {
                 let what = format!("writes to the same place as sink.{}", twin.name);
                 self.problem(&key, what, "several pipelines may name one sink");
             }
-            let types = self.types(&key, types);
             sinks.push(SinkConfig { name: name.clone(), types, kind });
         }
         sinks
     }
 
-    fn plain_sink(&mut self, key: &str, kind: SinkKind) -> Option<(SinkKind, Option<Vec<String>>)> {
-        self.extract::<raw::PlainSink>(key).map(|raw| (kind, raw.types))
+    fn plain_sink(&mut self, key: &str, kind: SinkKind) -> Option<(SinkKind, Vec<Pattern>)> {
+        let raw = self.extract::<raw::PlainSink>(key)?;
+        Some((kind, self.types(key, raw.types)))
     }
 
-    fn file_sink(&mut self, key: &str) -> Option<(SinkKind, Option<Vec<String>>)> {
+    fn file_sink(&mut self, key: &str) -> Option<(SinkKind, Vec<Pattern>)> {
         let raw = self.extract::<raw::FileSink>(key)?;
         let rotation = self.rotation(key, &raw);
-        Some((SinkKind::File { path: self.dir.join(raw.path), rotation }, raw.types))
+        let kind = SinkKind::File { path: self.dir.join(raw.path), rotation };
+        Some((kind, self.types(key, raw.types)))
     }
 
     fn types(&mut self, key: &str, types: Option<Vec<String>>) -> Vec<Pattern> {
@@ -120,8 +121,9 @@ impl Check<'_> {
         None
     }
 
-    fn http_sink(&mut self, key: &str) -> Option<(SinkKind, Option<Vec<String>>)> {
+    fn http_sink(&mut self, key: &str) -> Option<(SinkKind, Vec<Pattern>)> {
         let raw = self.extract::<raw::HttpSink>(key)?;
+        let types = self.types(key, raw.types);
         let url = self.post_url(&format!("{key}.url"), &raw.url);
         let headers = self.headers(&format!("{key}.headers"), &raw.headers, url.as_ref());
         let format = self.format(&format!("{key}.format"), &raw.format);
@@ -148,7 +150,7 @@ impl Check<'_> {
             max_events: raw.max_events,
             max_bytes: usize::try_from(max_bytes?).unwrap_or(usize::MAX),
         };
-        Some((SinkKind::Http(Box::new(http)), raw.types))
+        Some((SinkKind::Http(Box::new(http)), types))
     }
 
     fn format(&mut self, key: &str, text: &str) -> Option<Format> {
@@ -175,8 +177,11 @@ impl Check<'_> {
         let url = match Url::parse(text.expose_secret()) {
             Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => url,
             _ => {
-                let shown = if is_plain { text.expose_secret() } else { "what it leads to" };
-                self.problem(key, format!("{shown:?} is not an http or https URL"), hint);
+                let shown = match is_plain {
+                    true => format!("{:?}", text.expose_secret()),
+                    false => "what stands there".to_owned(),
+                };
+                self.problem(key, format!("{shown} is not an http or https URL"), hint);
                 return None;
             }
         };

@@ -19,19 +19,20 @@ pub(super) struct Most {
     pub bytes: usize,
 }
 
-/// Cuts lines into requests, the next one last. A line that is too large alone goes alone.
-pub(super) fn cut(lines: &Lines<'_>, most: Most) -> Vec<Range<usize>> {
+/// Cuts the lines from one on into requests, the next one last. A line that is too large alone goes
+/// alone.
+pub(super) fn cut(lines: &Lines<'_>, first: usize, most: Most) -> Vec<Range<usize>> {
+    let end = lines.ends.len();
     let mut parts = Vec::new();
-    let mut start = 0;
-    for line in 0..lines.ends.len() {
-        let is_full = line - start >= most.events || size(lines, &(start..line + 1)) > most.bytes;
-        if line > start && is_full {
+    let mut start = first;
+    for line in first + 1..end {
+        if line - start >= most.events || size(lines, &(start..line + 1)) > most.bytes {
             parts.push(start..line);
             start = line;
         }
     }
-    if start < lines.ends.len() {
-        parts.push(start..lines.ends.len());
+    if start < end {
+        parts.push(start..end);
     }
     parts.reverse();
     parts
@@ -110,16 +111,16 @@ mod tests {
         for (events, bytes) in
             [(1, 1_000), (7, 1_000), (1_000, 40), (3, 20), (1_000, 1), (99, 9_999)]
         {
-            let mut parts = cut(&lines, Most { events, bytes });
+            let mut parts = cut(&lines, 10, Most { events, bytes });
             parts.reverse();
             let held: Vec<usize> = parts.iter().cloned().flatten().collect();
-            assert_eq!(held, (0..50).collect::<Vec<_>>());
+            assert_eq!(held, (10..50).collect::<Vec<_>>());
             for part in parts {
                 assert!(part.len() <= events, "{part:?}");
                 assert!(size(&lines, &part) <= bytes || part.len() == 1, "{part:?}");
             }
         }
-        assert!(cut(&texts.lines(std::iter::empty()), Most { events: 1, bytes: 1 }).is_empty());
+        assert!(cut(&texts.lines(std::iter::empty()), 0, Most { events: 1, bytes: 1 }).is_empty());
     }
 
     #[test]

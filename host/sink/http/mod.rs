@@ -87,7 +87,7 @@ impl HttpSink {
     /// Posts the parts that are still to be posted, one after the other.
     fn post_all(&mut self, job: &Job<'_>, progress: &mut Progress) -> Result<(), SinkError> {
         let most = self.most;
-        let todo = progress.todo.get_or_insert_with(|| body::cut(job.lines, most));
+        let todo = progress.todo.get_or_insert_with(|| body::cut(job.lines, 0, most));
         while let Some(part) = todo.last().cloned() {
             let response = self.post(job, &part)?;
             let status = response.status;
@@ -98,10 +98,14 @@ impl HttpSink {
                 Verdict::Misconfigured(hint) => {
                     return Err(SinkError::Misconfigured { detail, hint });
                 }
-                Verdict::TooLarge | Verdict::Refused if part.len() > 1 => {
-                    if response.verdict == Verdict::TooLarge {
-                        self.take_less(body::size(job.lines, &part) / 2);
-                    }
+                Verdict::TooLarge if part.len() > 1 => {
+                    // All that is left, so that not each part of it is sent in vain first.
+                    self.most.bytes = body::size(job.lines, &part) / 2;
+                    *todo = body::cut(job.lines, part.start, self.most);
+                    self.tell_less();
+                    continue;
+                }
+                Verdict::Refused if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
                     todo.pop();
                     todo.extend([middle..part.end, part.start..middle]);
@@ -116,16 +120,12 @@ impl HttpSink {
         Ok(())
     }
 
-    /// Requests are smaller from now on, so that not each of them is sent in vain first.
-    fn take_less(&mut self, bytes: usize) {
-        if bytes < self.most.bytes {
-            tracing::warn!(
-                sink = self.name,
-                max_bytes = bytes,
-                "the receiver takes no requests as large as configured; they are smaller from now on"
-            );
-            self.most.bytes = bytes;
-        }
+    fn tell_less(&self) {
+        tracing::warn!(
+            sink = self.name,
+            max_bytes = self.most.bytes,
+            "the receiver takes no requests as large as these; they are smaller from now on"
+        );
     }
 
     /// Posts some events, once. Ends early when the host stops.
