@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{Host, HostDir, Sim, TROMMEL, count_lines, wait_until};
@@ -17,7 +17,7 @@ fn aside(host: &Host, dir: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn is_compressed(path: &PathBuf) -> bool {
+fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }
 
@@ -61,7 +61,7 @@ fn files_are_put_aside_by_size_compressed_and_deleted() {
     assert!(count >= 3, "{count}");
     wait_until("all to be compressed", || {
         let aside = aside(&host, "packed");
-        aside.len() == count && aside.iter().all(is_compressed)
+        aside.len() == count && aside.iter().all(|path| is_compressed(path))
     });
     wait_until("all but two to be deleted", || aside(&host, "few").len() == 2);
     host.stop();

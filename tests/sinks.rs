@@ -93,18 +93,8 @@ fn bodies_have_the_form_that_was_asked_for() {
     assert_eq!(BTreeSet::from_iter(keys(&posted)).len(), posted.len(), "a key for each request");
 }
 
-#[test]
-fn what_fails_for_a_while_is_delivered_once_and_in_order() {
-    let bad = vec![
-        Reply::status(500),
-        Reply::nothing(),
-        Reply::status(200).half_header(),
-        Reply::status(200).body("tak").half(),
-        Reply::status(408),
-        Reply::status(425),
-        Reply::hang(),
-        Reply::status(429).body("too many").half(),
-    ];
+/// Posts 200 events in four requests; the first one meets these replies before it is taken.
+fn delivers_after(bad: Vec<Reply>) {
     let tries = bad.len() + 1;
     let collector = at_first(bad);
     let (dir, lines) = replay(200, &ndjson(&collector, "timeout = \"500ms\"\nmax_events = 50"));
@@ -118,8 +108,26 @@ fn what_fails_for_a_while_is_delivered_once_and_in_order() {
     assert_eq!(BTreeSet::from_iter(keys(&posted[..tries])).len(), 1, "one request, one key");
     assert_eq!(BTreeSet::from_iter(keys(&posted)).len(), 4);
     let log = host.running.log();
-    assert_eq!(log.matches("sink fails; its pipeline waits").count(), 1, "{log}");
-    assert!(log.contains("status 500") && log.contains("sink works again"), "{log}");
+    assert_eq!(log.matches("sink fails; its pipeline waits").count(), 1, "told once: {log}");
+    assert!(log.contains("sink works again"), "{log}");
+}
+
+#[test]
+fn after_failures_each_event_is_delivered_once_and_in_order() {
+    delivers_after([500, 408, 425, 502].map(Reply::status).to_vec());
+}
+
+#[test]
+fn after_half_answers_each_event_is_delivered_once_and_in_order() {
+    let half_header = Reply::status(200).half_header();
+    let half_body = Reply::status(200).body("tak").half();
+    let half_refusal = Reply::status(429).body("too ma").half();
+    delivers_after(vec![Reply::nothing(), half_header, half_body, half_refusal]);
+}
+
+#[test]
+fn after_no_answer_each_event_is_delivered_once_and_in_order() {
+    delivers_after(vec![Reply::hang(), Reply::hang()]);
 }
 
 #[test]
@@ -186,11 +194,10 @@ fn an_event_that_is_refused_is_a_dead_letter_and_the_others_arrive() {
             Reply::status(200)
         }
     });
+    std::fs::write(dir.path("secret"), "Bearer s3cr3t-value").unwrap();
     dir.add("[pipeline.main]\nfrom = [\"hq\"]\nto = [\"siem\", \"archive\"]\n");
     dir.add("[sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n");
-    dir.add(
-        "[sink.siem]\nkind = \"http\"\nheaders = { Authorization = \"Bearer s3cr3t-value\" }\n",
-    );
+    dir.add("[sink.siem]\nkind = \"http\"\nheaders = { Authorization = { file = \"secret\" } }\n");
     dir.add(&ndjson(&collector, ""));
     let mut host = dir.run();
     let tally = host.end();
@@ -212,7 +219,7 @@ fn an_event_that_is_refused_is_a_dead_letter_and_the_others_arrive() {
         assert!(letter["plugin"].is_null() && letter["raw"].is_string(), "{letter}");
     }
     assert_eq!(letters[0]["detail"], "sink.siem: status 422: no field 'x', sent with ***");
-    assert_eq!(letters[1]["detail"], "sink.siem: status 413: ");
+    assert_eq!(letters[1]["detail"], "sink.siem: status 413");
 }
 
 #[test]
@@ -351,12 +358,11 @@ fn certificates_are_verified() {
     let (dir, _) = replay(10, &url);
     let mut host = dir.run();
     host.wait_for_log("invalid peer certificate");
-    assert_eq!(host.stop().in_flight, 10);
+    host.wait_for_log("a private authority is given as ca_file");
     let ca = sim.ready.ca_file.display();
     let (dir, _) = replay(10, &format!("{url}ca_file = \"{ca}\"\n"));
     let mut host = dir.run();
     host.wait_for_log("look at the path of url");
-    assert_eq!(host.stop().in_flight, 10);
 }
 
 #[test]

@@ -50,7 +50,11 @@ impl Run<'_> {
         loop {
             let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
             let job = Job { pipeline: self.pipeline, lines: &lines, stop: &self.shared.stop };
+            let before = progress.reached();
             let written = held.write(&job, &mut progress);
+            if progress.reached() > before {
+                tries.came_further();
+            }
             drop(lines);
             self.refused_by(sink, &rows, std::mem::take(&mut progress.refused));
             let wait = match written {
@@ -137,6 +141,12 @@ impl<'a> Tries<'a> {
             SinkError::Misconfigured { .. } => self.slow.next_wait(),
             _ => self.backoff.next_wait(),
         }
+    }
+
+    /// It works, if not for long: waits begin anew.
+    fn came_further(&mut self) {
+        self.backoff.reset();
+        self.slow.reset();
     }
 
     fn succeeded(&self) {

@@ -47,6 +47,15 @@ pub struct Progress {
     pub refused: Vec<Refused>,
 }
 
+impl Progress {
+    /// The next line to be handed on, and bytes that are out: they grow when a try came further.
+    pub fn reached(&self) -> (usize, usize) {
+        let next =
+            self.todo.as_deref().map_or(0, |todo| todo.last().map_or(usize::MAX, |p| p.start));
+        (next, self.written)
+    }
+}
+
 /// A line that will never be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {

@@ -221,13 +221,13 @@ impl Check<'_> {
                 self.problem(&key, "stands here twice", "case makes no difference");
                 continue;
             }
-            let Some(value) = self.secret(&key, secret, true) else { continue };
+            let Some(value) = self.secret(&key, secret, !is_secret_name(name)) else { continue };
             if HeaderValue::from_str(value.expose_secret()).is_err() {
                 let what = "its value cannot be sent in a header field";
                 self.problem(&key, what, "it is one line of visible ASCII");
                 continue;
             }
-            let is_secret = !matches!(secret, raw::Secret::Plain(_)) || is_secret_name(name);
+            let is_secret = !matches!(secret, raw::Secret::Plain(_));
             if is_secret && url.is_some_and(is_open) {
                 self.no_secrets(&key);
             }
@@ -253,10 +253,14 @@ fn is_open(url: &Url) -> bool {
     url.scheme() == "http" && !is_here
 }
 
-/// Whether a header field of this name is likely to hold a secret, wherever it was written.
+/// Whether a header field of this name holds a secret, so that its value must not stand in the
+/// configuration.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["authorization", "cookie", "key", "token", "secret"].iter().any(|word| name.contains(word))
+    matches!(&*name, "authorization" | "cookie")
+        || ["api-key", "apikey", "token", "secret", "password"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 /// Whether two sinks would write over each other.

@@ -91,7 +91,10 @@ impl HttpSink {
         while let Some(part) = todo.last().cloned() {
             let response = self.post(job, &part)?;
             let status = response.status;
-            let detail = format!("status {status}: {}", response.body);
+            let detail = match &*response.body {
+                "" => format!("status {status}"),
+                body => format!("status {status}: {body}"),
+            };
             match response.verdict {
                 Verdict::Taken => {}
                 Verdict::Later(after) => return Err(SinkError::Retry { detail, after }),
@@ -135,10 +138,7 @@ impl HttpSink {
             tokio::select! {
                 biased;
                 () = job.stop.cancelled() => Err(SinkError::Stopped),
-                answered = self.exchange(request) => answered.map_err(|error| {
-                    // The URL may hold a secret.
-                    SinkError::retry(causes(&error.without_url()))
-                }),
+                answered = self.exchange(request) => answered.map_err(unanswered),
             }
         })
     }
@@ -207,6 +207,31 @@ fn client(config: &HttpConfig) -> Result<reqwest::Client, String> {
         .user_agent(concat!("trommel/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| causes(&error))
+}
+
+/// Why there is no answer.
+fn unanswered(error: reqwest::Error) -> SinkError {
+    // The URL may hold a secret.
+    let error = error.without_url();
+    let detail = causes(&error);
+    if !is_about_certificate(&error) {
+        return SinkError::retry(detail);
+    }
+    let hint = "a private authority is given as ca_file; an expired or wrong certificate is for the \
+                receiver's operator to mend";
+    SinkError::Misconfigured { detail, hint }
+}
+
+fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidCertificate(_));
+    }
+    // What an io::Error wraps is not its source.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_about_certificate(wrapped),
+        None => error.source().is_some_and(is_about_certificate),
+    }
 }
 
 fn content_type(format: Format) -> &'static str {
