@@ -357,12 +357,28 @@ fn certificates_are_verified() {
     let url = format!("url = \"{}/in\"\n", sim.ready.base_url);
     let (dir, _) = replay(10, &url);
     let mut host = dir.run();
-    host.wait_for_log("invalid peer certificate");
-    host.wait_for_log("a private authority is given as ca_file");
+    host.wait_for_log("is self-signed, or issued by an authority that is not trusted");
+    host.wait_for_log("give that authority's certificate as ca_file");
     let ca = sim.ready.ca_file.display();
     let (dir, _) = replay(10, &format!("{url}ca_file = \"{ca}\"\n"));
     let mut host = dir.run();
     host.wait_for_log("look at the path of url");
+}
+
+#[test]
+fn a_proxy_leads_to_the_receiver() {
+    let proxy = Collector::start(|_| Reply::status(200));
+    let siem =
+        "url = \"http://collector.example/in\"\nformat = \"ndjson\"\nproxy = { file = \"proxy\" }";
+    let (dir, lines) = replay(50, siem);
+    let address = proxy.url.replace("http://", "http://alice:pass%3Aword@");
+    std::fs::write(dir.path("proxy"), address).unwrap();
+    assert_eq!(dir.run().end().delivered, 50);
+    assert_eq!(proxy.taken_text(), lines);
+    let post = &proxy.posted()[0];
+    assert_eq!(post.line, "POST http://collector.example/in HTTP/1.1");
+    assert_eq!(post.headers["host"], "collector.example");
+    assert_eq!(post.headers["proxy-authorization"], "Basic YWxpY2U6cGFzczp3b3Jk");
 }
 
 #[test]

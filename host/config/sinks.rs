@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::pattern::Pattern;
+use crate::proxy::Proxies;
 
 /// A sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SinkConfig {
     /// Its name.
     pub name: String,
@@ -21,7 +22,7 @@ pub struct SinkConfig {
 }
 
 /// The kinds of sinks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SinkKind {
     /// Lines on standard output.
     Stdout,
@@ -52,7 +53,7 @@ pub struct Rotation {
 }
 
 /// A server that events are posted to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct HttpConfig {
     /// Where to; a secret may be in it.
     pub url: Url,
@@ -64,6 +65,8 @@ pub struct HttpConfig {
     pub headers: Vec<Header>,
     /// A file of further certificate authorities to trust.
     pub ca_file: Option<PathBuf>,
+    /// Which proxies lead to it; none to this machine.
+    pub proxies: Proxies,
     /// How long a request may take, its answer read.
     pub timeout: Duration,
     /// Most events of a request.
@@ -89,14 +92,6 @@ pub struct Header {
     /// Its value, a valid one.
     pub value: SecretString,
 }
-
-impl PartialEq for Header {
-    fn eq(&self, other: &Header) -> bool {
-        self.name == other.name && self.value.expose_secret() == other.value.expose_secret()
-    }
-}
-
-impl Eq for Header {}
 
 impl std::fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -77,12 +77,12 @@ pub enum SinkError {
         after: Option<Duration>,
     },
     /// It will work once somebody has mended something: try again, slowly.
-    #[error("{detail}\nhint: {hint}")]
+    #[error("{detail}{}", if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") })]
     Misconfigured {
         /// What is wrong.
         detail: String,
         /// The likely fix.
-        hint: &'static str,
+        hint: String,
     },
     /// It will not work again in this run.
     #[error("{0}")]

@@ -10,6 +10,7 @@ use url::{Host, Url};
 use super::{Check, nearest};
 use crate::config::{Format, Header, HttpConfig, Rotation, SinkConfig, SinkKind, raw, units};
 use crate::pattern::Pattern;
+use crate::proxy::Proxies;
 
 /// The least that `rotate_size`, `rotate_age` and `max_bytes` can be.
 const LEAST_SIZE: u64 = 64 << 10;
@@ -127,6 +128,7 @@ impl Check<'_> {
         let url = self.post_url(&format!("{key}.url"), &raw.url);
         let headers = self.headers(&format!("{key}.headers"), &raw.headers, url.as_ref());
         let format = self.format(&format!("{key}.format"), &raw.format);
+        let proxies = self.proxies(key, raw.proxy.as_ref());
         let timeout_key = format!("{key}.timeout");
         let timeout = self.unit(&timeout_key, units::duration(&raw.timeout));
         if timeout.is_some_and(|time| !TIMES.contains(&time)) {
@@ -140,8 +142,11 @@ impl Check<'_> {
         if raw.max_events == 0 {
             self.problem(&format!("{key}.max_events"), "is 0", "1 sends each event alone");
         }
+        let url = url?;
         let http = HttpConfig {
-            url: url?,
+            // A proxy elsewhere would make what is meant for this machine go out.
+            proxies: if is_here(&url) { Proxies::none() } else { proxies? },
+            url,
             format: format?,
             gzip: raw.gzip,
             headers,
@@ -244,13 +249,17 @@ impl Check<'_> {
 
 /// Whether everybody on the way can read what is sent there.
 fn is_open(url: &Url) -> bool {
-    let is_here = match url.host() {
+    url.scheme() == "http" && !is_here(url)
+}
+
+/// Whether it is this machine.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.scheme() == "http" && !is_here
+    }
 }
 
 /// Whether a header field of this name holds a secret, so that its value must not stand in the

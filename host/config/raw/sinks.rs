@@ -61,6 +61,8 @@ pub struct HttpSink {
     pub headers: BTreeMap<String, Secret>,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
+    /// A proxy's address, or `none`; in place of what the environment says.
+    pub proxy: Option<Secret>,
     /// How long a request may take.
     #[serde(default = "timeout")]
     pub timeout: String,

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::backoff;
+use crate::excerpt;
+
 /// The longest wait that a server can ask for.
 const MOST_ASKED: Duration = Duration::from_secs(300);
-/// How much of a body is told.
-const EXCERPT: usize = 300;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +50,9 @@ pub(super) fn verdict(status: u16, retry_after: Option<&str>, now: SystemTime) -
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date. `None` for what is neither, or over.
+/// The wait that a server asks for, as far as it is heeded; `None` for none.
 fn wait_asked(text: &str, now: SystemTime) -> Option<Duration> {
-    let wait = match text.trim().parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text.trim()).ok()?.duration_since(now).ok()?,
-    };
+    let wait = backoff::retry_after(text, now)?;
     Some(wait.min(MOST_ASKED)).filter(|wait| !wait.is_zero())
 }
 
@@ -64,22 +62,7 @@ pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
     for secret in secrets {
         text = text.replace(secret, "***");
     }
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(EXCERPT).collect()
-}
-
-/// An error with its causes on one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    excerpt::excerpt(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -128,9 +111,9 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_one_line_without_secrets() {
-        let body = b"you\nsent\t\x07hunter2-hunter2 \xff".repeat(100);
+        let body = b"you\nsent\thunter2-hunter2 \xff".repeat(100);
         let text = excerpt(&body, &["hunter2-hunter2"]);
         assert!(text.starts_with("you sent *** \u{fffd}you sent ***"), "{text}");
-        assert_eq!(text.chars().count(), EXCERPT);
+        assert_eq!(text.chars().count(), 300);
     }
 }

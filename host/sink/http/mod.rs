@@ -4,6 +4,8 @@
 mod answer;
 mod body;
 
+use std::error::Error;
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +16,13 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
 
-use self::answer::{Verdict, causes, excerpt, verdict};
+use self::answer::{Verdict, excerpt, verdict};
 use self::body::Most;
 use super::{Job, Progress, Refused, Sink, SinkError};
+use crate::backoff::Class;
 use crate::config::{Format, HttpConfig};
+use crate::excerpt::causes;
+use crate::tls;
 
 /// What a connection may take to come about, if the whole request may take longer.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -99,7 +104,7 @@ impl HttpSink {
                 Verdict::Taken => {}
                 Verdict::Later(after) => return Err(SinkError::Retry { detail, after }),
                 Verdict::Misconfigured(hint) => {
-                    return Err(SinkError::Misconfigured { detail, hint });
+                    return Err(SinkError::Misconfigured { detail, hint: hint.to_owned() });
                 }
                 Verdict::TooLarge if part.len() > 1 => {
                     // All that is left, so that not each part of it is sent in vain first.
@@ -138,7 +143,7 @@ impl HttpSink {
             tokio::select! {
                 biased;
                 () = job.stop.cancelled() => Err(SinkError::Stopped),
-                answered = self.exchange(request) => answered.map_err(unanswered),
+                answered = self.exchange(request) => answered.map_err(|error| self.unanswered(error)),
             }
         })
     }
@@ -182,25 +187,40 @@ impl HttpSink {
     }
 }
 
+impl HttpSink {
+    /// Why there is no answer.
+    fn unanswered(&self, error: reqwest::Error) -> SinkError {
+        // The URL may hold a secret.
+        let error = error.without_url();
+        let host = self.url.host_str().unwrap_or_default();
+        match failed_handshake(&error).map(|error| tls::explain(error, host)) {
+            Some(tls::Explained { what, hint, class: Class::NeedsAttention }) => {
+                SinkError::Misconfigured { detail: what, hint }
+            }
+            Some(tls::Explained { what, .. }) => SinkError::retry(what),
+            None => SinkError::retry(causes(&error)),
+        }
+    }
+}
+
 impl Sink for HttpSink {
     fn write(&mut self, job: &Job<'_>, progress: &mut Progress) -> Result<(), SinkError> {
         self.post_all(job, progress)
     }
 }
 
-/// The client of a sink: TLS always verified, no redirects, connections kept. The one place that
-/// decides on a proxy.
+/// The client of a sink: TLS always verified, no redirects, connections kept.
 fn client(config: &HttpConfig) -> Result<reqwest::Client, String> {
     let tls = if config.url.scheme() == "https" {
-        let tls = crate::tls::client_config(config.ca_file.as_deref());
+        let tls = tls::client_config(config.ca_file.as_deref());
         (*tls.map_err(|error| error.to_string())?).clone()
     } else {
-        crate::tls::no_trust().map_err(|error| error.to_string())?
+        tls::no_trust().map_err(|error| error.to_string())?
     };
-    reqwest::Client::builder()
+    let builder = config.proxies.for_reqwest(reqwest::Client::builder());
+    builder
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .timeout(config.timeout)
         .connect_timeout(config.timeout.min(CONNECT_TIME))
         .pool_max_idle_per_host(1)
@@ -209,29 +229,14 @@ fn client(config: &HttpConfig) -> Result<reqwest::Client, String> {
         .map_err(|error| causes(&error))
 }
 
-/// Why there is no answer.
-fn unanswered(error: reqwest::Error) -> SinkError {
-    // The URL may hold a secret.
-    let error = error.without_url();
-    let detail = causes(&error);
-    if !is_about_certificate(&error) {
-        return SinkError::retry(detail);
-    }
-    let hint = "a private authority is given as ca_file; an expired or wrong certificate is for the \
-                receiver's operator to mend";
-    SinkError::Misconfigured { detail, hint }
-}
-
-fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return matches!(error, rustls::Error::InvalidCertificate(_));
-    }
+/// The TLS library's error among the causes of another.
+fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let Some(io) = error.downcast_ref::<io::Error>() else {
+        return error.source().and_then(failed_handshake);
+    };
     // What an io::Error wraps is not its source.
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    match wrapped {
-        Some(wrapped) => is_about_certificate(wrapped),
-        None => error.source().is_some_and(is_about_certificate),
-    }
+    let wrapped = io.get_ref()?;
+    if wrapped.is::<rustls::Error>() { Some(io) } else { failed_handshake(wrapped) }
 }
 
 fn content_type(format: Format) -> &'static str {
