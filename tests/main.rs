@@ -25,5 +25,6 @@ mod sim;
 mod source;
 mod support;
 mod tail;
+mod telemetry;
 mod tidy;
 mod vendor;

@@ -111,7 +111,7 @@ impl Run<'_> {
         let ready = self.prepare(rows.to_vec(), info.wants.fields);
         let columns = self.batch.columns(&ready, info.wants.fields);
         let now = crate::text::now_micros();
-        let result = link.runner.run(&columns, now, state);
+        let result = link.run(&columns, now, state);
         drop(columns);
         match result {
             Ok(Answer::Delivery(Delivery::Retry(wait))) => {
@@ -151,12 +151,14 @@ impl Run<'_> {
         if rows.is_empty() {
             return Ok(());
         }
+        let meter = std::sync::Arc::clone(&sink.meter);
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let mut is_told = false;
         loop {
             let written = {
                 let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
                 let mut sink = sink.sink.lock().unwrap_or_else(PoisonError::into_inner);
+                let _timer = meter.start();
                 sink.write(&lines)
             };
             match written {
@@ -170,6 +172,7 @@ impl Run<'_> {
                 }
                 Ok(()) => return Ok(()),
                 Err(SinkError::Retry(error)) => {
+                    meter.retry();
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::error!(
                             pipeline = self.pipeline,

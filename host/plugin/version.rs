@@ -12,7 +12,7 @@ use wasmtime::component::InstancePre;
 use super::bindings::exports::exports::trommel::plugin::lifecycle;
 use super::component::{Compiler, LoadError, role_of, sha256};
 use super::convert;
-use super::guest::Guest;
+use super::guest::{Guest, Live, Memory};
 use super::http::Http;
 use super::instance::{Blueprint, Indices, Instance};
 use super::quota::{Figures, Quota};
@@ -20,7 +20,7 @@ use super::retire::Retirement;
 use crate::columns::Columns;
 use crate::config::PluginFile;
 use crate::outcome::{Answer, Signal};
-use crate::runner::{Factory, Failure, Figure, Info, Role, Runner};
+use crate::runner::{self, Factory, Failure, Figure, Info, Role, Runner};
 use crate::state::State;
 
 /// What loading needs besides the file.
@@ -45,6 +45,7 @@ struct Parts {
     blueprint: Arc<Blueprint>,
     config: String,
     memory: usize,
+    live: Arc<Live>,
     quota: Arc<Quota>,
     figures: Arc<Figures>,
     http: Option<Arc<Http>>,
@@ -78,8 +79,11 @@ impl Loader {
         let blueprint = Arc::new(self.blueprint(role, pre, file).map_err(link)?);
         let quota = Arc::new(Quota::new(name));
         let figures = Arc::new(Figures::default());
-        let bare =
-            || Guest::new(file.limits.memory, Arc::clone(&quota), Arc::clone(&figures), None);
+        let live = Arc::new(Live::default());
+        let bare = || {
+            let memory = Memory::new(file.limits.memory, Arc::clone(&live));
+            Guest::new(memory, Arc::clone(&quota), Arc::clone(&figures), None)
+        };
 
         let description = Instance::new(&blueprint, bare())
             .and_then(|mut instance| instance.describe())
@@ -105,6 +109,7 @@ impl Loader {
             blueprint,
             config,
             memory: file.limits.memory,
+            live,
             quota,
             figures,
             http,
@@ -146,7 +151,8 @@ impl Parts {
     fn make(&self) -> Result<(Instance, lifecycle::Wants), LoadError> {
         let configure = |failure| LoadError::Configure(text(failure));
         let (quota, figures) = (Arc::clone(&self.quota), Arc::clone(&self.figures));
-        let guest = Guest::new(self.memory, quota, figures, self.http.clone());
+        let memory = Memory::new(self.memory, Arc::clone(&self.live));
+        let guest = Guest::new(memory, quota, figures, self.http.clone());
         let mut instance = Instance::new(&self.blueprint, guest).map_err(configure)?;
         let wants =
             instance.configure(&self.config).map_err(configure)?.map_err(LoadError::Refused)?;
@@ -165,6 +171,15 @@ impl Factory for Version {
 
     fn figures(&self) -> BTreeMap<String, Figure> {
         self.parts.figures.all()
+    }
+
+    fn memory(&self) -> runner::Memory {
+        let live = &self.parts.live;
+        runner::Memory {
+            instances: live.instances.load(Ordering::Relaxed),
+            used: live.used.load(Ordering::Relaxed),
+            limit: self.parts.memory as u64,
+        }
     }
 
     fn make(&self) -> Result<Box<dyn Runner>, String> {

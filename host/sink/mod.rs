@@ -13,6 +13,7 @@ pub use stdout::StdoutSink;
 
 use crate::columns::Lines;
 use crate::config::{SinkConfig, SinkKind};
+use crate::meter::SinkMeter;
 
 /// What a sink could not do, as what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,8 @@ pub struct SharedSink {
     pub sink: Arc<Mutex<dyn Sink>>,
     /// Whether it looks at the lines.
     pub wants_lines: bool,
+    /// What is measured of it.
+    pub meter: Arc<SinkMeter>,
 }
 
 /// Opens a sink.
@@ -65,5 +68,5 @@ pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
             (Arc::new(Mutex::new(file)), true)
         }
     };
-    Ok(SharedSink { name: config.name.as_str().into(), sink, wants_lines })
+    Ok(SharedSink { name: config.name.as_str().into(), sink, wants_lines, meter: Arc::default() })
 }

@@ -3,12 +3,14 @@
 
 pub mod client;
 mod host;
+mod page;
 mod process;
 pub mod python;
 mod sim;
 pub mod tls;
 
 pub use host::{Host, HostDir, Tally, ids};
+pub use page::{Family, Page};
 pub use process::{Running, output_of};
 pub use sim::{LedgerLine, Ready, SentLine, Sim};
 
