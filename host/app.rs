@@ -1,10 +1,11 @@
 //! The composition root: everything is built here from the configuration, started, and stopped in
 //! order. Nothing imports this but `cli` and tests. Key type: [`App`].
 
+mod data_dir;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::data_dir::{open_in, own_data_dir, write_whole};
 use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind, SubscriberId};
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
@@ -379,37 +381,6 @@ fn start_folder(
     Folder::start(&config.plugin_dir, loader, move |change| news.tell_change(change)).map_err(
         environment(format!("cannot use the plugin directory {}", config.plugin_dir.display()), ""),
     )
-}
-
-/// Makes the data directory this host's own.
-fn own_data_dir(dir: &Path) -> Result<File, StartError> {
-    let cannot =
-        |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
-    std::fs::create_dir_all(dir).map_err(cannot("create"))?;
-    let lock = File::create(dir.join("lock")).map_err(cannot("write to"))?;
-    let flock = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    flock.map_err(|error| StartError::Environment {
-        what: format!("cannot lock {}", dir.display()),
-        source: error.into(),
-        hint: "is another trommel running with this data_dir?",
-    })?;
-    Ok(lock)
-}
-
-fn open_in<T>(
-    dir: &Path,
-    name: &str,
-    open: impl FnOnce(&Path) -> io::Result<T>,
-) -> Result<T, StartError> {
-    let path = dir.join(name);
-    open(&path).map_err(environment(format!("cannot open {}", path.display()), ""))
-}
-
-/// Writes a file so that nobody ever sees a part of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)?;
-    std::fs::rename(&part, path)
 }
 
 /// What the host tells of itself: to files, to the log, and to pipelines that take from `trommel`.

@@ -28,8 +28,8 @@ pub enum LoadError {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// It is too large.
-    #[error("has {0} bytes; {MAX_FILE} is the most")]
-    TooLarge(u64),
+    #[error("has {0} bytes; {1} is the most")]
+    TooLarge(u64, u64),
     /// It is something else.
     #[error(
         "is not WebAssembly\nhint: a plugin is a component, or a core module with an embedded component type"

@@ -88,6 +88,7 @@ impl Loader {
         let description = Instance::new(&blueprint, bare())
             .and_then(|mut instance| instance.describe())
             .map_err(|failure| LoadError::Describe(text(failure)))?;
+        check_names(&description)?;
         check_schema(&description, file)?;
         let config = serde_json::Value::Object(file.config.clone()).to_string();
         let http = match role {
@@ -264,6 +265,24 @@ fn text(failure: Failure) -> String {
     }
 }
 
+/// Longest name and version that a plugin gives itself.
+const MAX_NAME: usize = 100;
+
+/// What a plugin calls itself stands in logs, metrics and every one of its dead letters.
+fn check_names(description: &lifecycle::Description) -> Result<(), LoadError> {
+    for (what, text) in [("name", &description.name), ("version", &description.version)] {
+        if text.len() > MAX_NAME {
+            let length = text.len();
+            let what = format!("its {what} has {length} bytes; {MAX_NAME} is the most");
+            return Err(LoadError::Describe(what));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(LoadError::Describe(format!("its {what} holds control characters")));
+        }
+    }
+    Ok(())
+}
+
 fn check_schema(description: &lifecycle::Description, file: &PluginFile) -> Result<(), LoadError> {
     if description.config_schema.trim().is_empty() {
         return Ok(());
@@ -282,4 +301,28 @@ fn check_schema(description: &lifecycle::Description, file: &PluginFile) -> Resu
         .take(10)
         .collect();
     if wrong.is_empty() { Ok(()) } else { Err(LoadError::Refused(wrong.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_calls_itself_is_bounded() {
+        let description = |name: &str, version: &str| lifecycle::Description {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            config_schema: String::new(),
+        };
+        assert_eq!(check_names(&description("Füllstand", "1.2.3-beta+7")), Ok(()));
+        let long = "v".repeat(101);
+        let refused = |name: &str, version: &str| {
+            check_names(&description(name, version)).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("a", &long),
+            "describe failed: its version has 101 bytes; 100 is the most"
+        );
+        assert_eq!(refused("a\n", "1"), "describe failed: its name holds control characters");
+    }
 }

@@ -231,15 +231,11 @@ fn streams(out: &mut Out<'_>, view: &View) -> fmt::Result {
         Ok(())
     })?;
     let (now, started) = (now_micros(), view.started);
-    let seconds = |micros: u64| micros as f64 / 1e6;
     type Read<'a> = &'a dyn Fn(&Status) -> Value;
     let families: [(&Family, Read<'_>); 10] = [
         (&names::STREAM_SINCE, &|s| Value::Number(seconds(s.since))),
         (&names::STREAM_LAST, &|s| Value::Number(seconds(s.last_frame))),
-        (&names::STREAM_SILENT, &|s| {
-            // A clock that was set back makes it 0, never less.
-            Value::Number(seconds(now.saturating_sub(s.last_frame.max(started))))
-        }),
+        (&names::STREAM_SILENT, &|s| Value::Number(silence(s.last_frame, started, now))),
         (&names::STREAM_FRAMES, &|s| Value::Count(s.frames)),
         (&names::STREAM_BYTES, &|s| Value::Count(s.bytes)),
         (&names::STREAM_CONNECTIONS, &|s| Value::Count(s.connections)),
@@ -254,6 +250,16 @@ fn streams(out: &mut Out<'_>, view: &View) -> fmt::Result {
         })?;
     }
     Ok(())
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// Seconds since the last frame, or since the start where there was none. The system's clock may have
+/// been set back: then 0, never less.
+fn silence(last_frame: u64, started: u64, now: u64) -> f64 {
+    seconds(now.saturating_sub(last_frame.max(started)))
 }
 
 fn plugins(out: &mut Out<'_>, plugins: &Plugins) -> fmt::Result {
@@ -368,6 +374,16 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_time_negative() {
+        let minute = 60_000_000;
+        let is = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
+        is(silence(5 * minute, minute, 7 * minute), 120.0);
+        is(silence(0, minute, 7 * minute), 360.0);
+        is(silence(5 * minute, minute, 2 * minute), 0.0);
+        is(silence(0, minute, 0), 0.0);
+    }
 
     #[test]
     fn the_older_format_names_counters_as_their_samples_do() {
