@@ -82,6 +82,7 @@ impl Folder {
             dirty: BTreeMap::new(),
             missing: HashMap::new(),
             open: Arc::default(),
+            is_unreadable: false,
         };
         keeper.expect(&listing);
         let (waker, stopped) = (stop.clone(), Arc::clone(&stopping));
@@ -173,6 +174,8 @@ struct Keeper {
     /// What is gone, since when.
     missing: HashMap<String, Instant>,
     open: Open,
+    /// Whether it could not be looked at last time, and that is told.
+    is_unreadable: bool,
 }
 
 impl Keeper {
@@ -237,10 +240,16 @@ impl Keeper {
             Ok(listing) => listing,
             // A directory that is gone for a moment must not unload everything.
             Err(error) => {
-                tracing::warn!(dir = %self.dir.display(), %error, "the plugin directory cannot be read");
+                if !std::mem::replace(&mut self.is_unreadable, true) {
+                    let dir = self.dir.display();
+                    tracing::warn!(%dir, %error, "the plugin directory cannot be read");
+                }
                 return;
             }
         };
+        if std::mem::take(&mut self.is_unreadable) {
+            tracing::info!(dir = %self.dir.display(), "the plugin directory can be read again");
+        }
         let now = Instant::now();
         self.forget_missing(&listing, now);
         for (name, found) in listing {
