@@ -223,6 +223,9 @@ impl App {
                     if let Some(dead) = self.pipelines.iter().find(|p| p.is_finished()) {
                         return Err(format!("pipeline {:?} ended by itself", dead.name));
                     }
+                    if self.folder.is_finished() {
+                        return Err("the thread that loads plugins ended by itself".to_owned());
+                    }
                     if self.server.is_finished() {
                         return Err("the HTTP server ended by itself".to_owned());
                     }

@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
-use super::component::sha256;
+use super::component::{LoadError, sha256};
 use super::files::{self, Files, Listing};
 use super::version::Loader;
 use crate::runner::{Entry, Factory as _, Info, Plugins};
@@ -96,6 +96,11 @@ impl Folder {
         Ok(Folder { plugins, stop, stopping, thread: Some(thread) })
     }
 
+    /// Whether its thread has ended, which it does not by itself.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// The plugins as they are, and told anew with every change.
     pub fn plugins(&self) -> watch::Receiver<Arc<Plugins>> {
         self.plugins.clone()
@@ -147,7 +152,7 @@ enum Loaded {
 fn load(dir: &Path, loader: &Loader, name: &str, found: &Files) -> Loaded {
     match files::read(dir, name, found) {
         Ok(None) => Loaded::Moving,
-        Ok(Some(content)) => match loader.load(name, &content.wasm, &content.file) {
+        Ok(Some(content)) => match guarded(|| loader.load(name, &content.wasm, &content.file)) {
             Ok(version) => Loaded::Version(Arc::new(version)),
             Err(error) => Loaded::Failed(error.to_string(), sha256(&content.wasm)),
         },
@@ -156,6 +161,13 @@ fn load(dir: &Path, loader: &Loader, name: &str, found: &Files) -> Loaded {
             Loaded::Failed(error.to_string(), hash)
         }
     }
+}
+
+/// What takes files apart is large and not ours, and files are whatever somebody put there: one that
+/// makes it panic costs that file alone, not the thread that loads all others.
+fn guarded<T>(load: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
+    caught.unwrap_or_else(|_| Err(LoadError::Compile("it makes the compiler fail".to_owned())))
 }
 
 /// Files that somebody holds open for writing, since when.
@@ -394,5 +406,14 @@ mod tests {
         assert!(is_change(&EventKind::Access(AccessKind::Close(AccessMode::Write))));
         assert!(is_change(&EventKind::Create(notify::event::CreateKind::File)));
         assert!(is_change(&EventKind::Remove(notify::event::RemoveKind::File)));
+    }
+
+    #[test]
+    fn a_file_that_makes_the_compiler_panic_is_one_that_does_not_load() {
+        #[expect(clippy::panic, reason = "that is what is tested")]
+        let loaded: Result<(), _> = guarded(|| panic!("as a library may"));
+        let error = loaded.unwrap_err().to_string();
+        assert_eq!(error, "does not compile: it makes the compiler fail");
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
     }
 }
