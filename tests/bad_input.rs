@@ -53,6 +53,7 @@ fn component(text: &str) -> Vec<u8> {
 fn files_that_are_no_plugins_are_told_apart() {
     let (_sim, mut host) = steady();
     let empty = "(component)";
+    let core = "(module (import \"env\" \"exit\" (func)))";
     let other_version = "(component (instance $i)
         (export \"trommel:plugin/lifecycle@0.2.0\" (instance $i))
         (export \"trommel:plugin/filter@0.2.0\" (instance $i)))";
@@ -74,7 +75,8 @@ fn files_that_are_no_plugins_are_told_apart() {
         ("empty-file", Vec::new(), "is not WebAssembly"),
         ("text", b"#!/bin/sh\nrm -rf /\n".to_vec(), "is not WebAssembly"),
         ("half", fs::read(plugin("filter")).unwrap()[..5_000].to_vec(), "does not compile"),
-        ("core", wat::parse_str("(module)").unwrap(), "is a core module that cannot"),
+        ("bare", wat::parse_str("(module)").unwrap(), "exports nothing"),
+        ("core", wat::parse_str(core).unwrap(), "is a core module that cannot"),
         ("no-world", component(empty), "exports nothing"),
         ("version", component(other_version), "exports trommel:plugin/lifecycle@0.2.0"),
         ("no-lifecycle", component(no_lifecycle), "exports trommel:plugin/filter@0.1.0"),
@@ -88,7 +90,7 @@ fn files_that_are_no_plugins_are_told_apart() {
     let page = host.page();
     let failed = [("plugin", "version"), ("state", "failed")];
     assert_eq!(page.value("trommel_plugin_state", &failed) as u64, 1);
-    assert_eq!(page.value("trommel_reloads_total", &[("result", "failed")]) as u64, 10);
+    assert_eq!(page.value("trommel_reloads_total", &[("result", "failed")]) as u64, 11);
     let tally = host.stop();
     assert_eq!((tally.dead_lettered, tally.filtered), (0, 0));
 }

@@ -410,7 +410,6 @@ mod tests {
 
     #[test]
     fn a_file_that_makes_the_compiler_panic_is_one_that_does_not_load() {
-        #[expect(clippy::panic, reason = "that is what is tested")]
         let loaded: Result<(), _> = guarded(|| panic!("as a library may"));
         let error = loaded.unwrap_err().to_string();
         assert_eq!(error, "does not compile: it makes the compiler fail");
