@@ -1,11 +1,13 @@
 //! The composition root: everything is built here from the configuration, started, and stopped in
 //! order. Nothing imports this but `cli` and tests. Key type: [`App`].
 
+mod data_dir;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -15,10 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::data_dir::{open_in, own_data_dir, write_whole};
 use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, Config, SourceConfig, SourceKind, SubscriberId};
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::decode::{Decoder, Registry};
+use crate::meter::ReloadMeter;
 use crate::pipeline::{Input, Pending, Pipeline, Shared};
 use crate::plugin::{Change, Compiler, Engine, Folder, Loader};
 use crate::runner::Reason;
@@ -26,7 +30,7 @@ use crate::sink;
 use crate::source::central::{Central, WINDOW, kept_id};
 use crate::source::{BuiltIn, Replay, SharedStatus};
 use crate::tally::Counts;
-use crate::telemetry::{self, PipelineView, StatusReport, View};
+use crate::telemetry::{self, PipelineView, SinkView, StatusReport, View};
 use crate::text::now_micros;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
@@ -71,11 +75,13 @@ pub struct App {
     leave: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
+    /// Tells those who watch that the host is about to end.
+    ending: CancellationToken,
     pipelines: Vec<Pipeline>,
     inputs: BTreeMap<String, Input>,
     news: Arc<News>,
     folder: Folder,
-    server: tokio::task::JoinHandle<io::Result<()>>,
+    server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
     listen_file: std::path::PathBuf,
     view: View,
@@ -100,7 +106,7 @@ impl App {
         let alerts = open_in(&config.data_dir, "alerts.jsonl", Appender::open)?;
         let registry = Arc::new(Registry::built_in());
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
-        let (pending, inputs) = make_pipelines(config)?;
+        let (pending, inputs, sinks) = make_pipelines(config)?;
         let news = Arc::new(News {
             source: Mutex::new(Some(BuiltIn::new(
                 inputs_for(config, &inputs, BUILT_IN_SOURCE),
@@ -108,6 +114,7 @@ impl App {
             ))),
             alerts,
             dead_letters: Arc::new(dead_letters),
+            reloads: Arc::default(),
             runtime: Handle::current(),
             stop: stop.clone(),
         });
@@ -115,6 +122,7 @@ impl App {
         let folder = start_folder(config, &news, &stop)?;
         let board = Arc::new(Board::default());
         let (fatal_sender, fatal) = mpsc::channel(1);
+        let shown_fatal = Arc::new(OnceLock::new());
         let shared = Shared {
             decoder: Decoder::new(registry),
             plugins: folder.plugins(),
@@ -124,16 +132,18 @@ impl App {
                 let news = Arc::clone(&news);
                 Arc::new(move |alerts| news.tell_alerts(alerts))
             },
-            on_fatal: Arc::new(move |why: &str| {
-                // One reason to stop is enough.
-                let _ = fatal_sender.try_send(why.to_owned());
-            }),
+            on_fatal: {
+                let shown = Arc::clone(&shown_fatal);
+                Arc::new(move |why: &str| {
+                    // One reason to stop is enough.
+                    let _ = shown.set(why.to_owned());
+                    let _ = fatal_sender.try_send(why.to_owned());
+                })
+            },
             runtime: Handle::current(),
             leave: leave.clone(),
             stop: stop.clone(),
         };
-        let queues: BTreeMap<_, _> =
-            inputs.iter().map(|(name, input)| (name.clone(), input.queue())).collect();
         let mut pipelines = Vec::new();
         for pipeline in pending {
             let no_thread = environment("cannot start a thread".to_owned(), "");
@@ -149,22 +159,18 @@ impl App {
         let listen_file = config.data_dir.join("listen.addr");
         write_whole(&listen_file, format!("{address}\n").as_bytes())
             .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
+        let ending = CancellationToken::new();
         let view = View {
             started,
-            pipelines: pipelines
-                .iter()
-                .filter_map(|pipeline| {
-                    Some(PipelineView {
-                        name: pipeline.name.clone(),
-                        tally: Arc::clone(&pipeline.tally),
-                        held: Arc::clone(&pipeline.held),
-                        queue: queues.get(&pipeline.name)?.clone(),
-                    })
-                })
-                .collect(),
+            pipelines: pipelines.iter().map(PipelineView::from).collect(),
             streams: statuses.into(),
+            sinks: sinks.into(),
             plugins: folder.plugins(),
+            reloads: Arc::clone(&news.reloads),
             board,
+            dead_letters: Arc::clone(&news.dead_letters),
+            ending: ending.clone(),
+            fatal: shown_fatal,
         };
         let server = tokio::spawn(telemetry::serve(listener, view.clone(), stop.clone()));
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
@@ -174,6 +180,7 @@ impl App {
             stop_sources,
             leave,
             stop,
+            ending,
             pipelines,
             inputs,
             news,
@@ -216,10 +223,17 @@ impl App {
                     if let Some(dead) = self.pipelines.iter().find(|p| p.is_finished()) {
                         return Err(format!("pipeline {:?} ended by itself", dead.name));
                     }
+                    if self.folder.is_finished() {
+                        return Err("the thread that loads plugins ended by itself".to_owned());
+                    }
+                    if self.server.is_finished() {
+                        return Err("the HTTP server ended by itself".to_owned());
+                    }
                     beat();
                 }
             }
         }
+        self.ending.cancel();
         // For as long as it takes: one that is held waits for its plugins. Then those that tell of
         // what the others did.
         self.inputs.clear();
@@ -244,6 +258,7 @@ impl App {
     /// within the time of grace stays in flight.
     pub async fn stop(mut self) -> Counts {
         let deadline = Instant::now() + GRACE;
+        self.ending.cancel();
         self.stop_sources.cancel();
         self.leave.cancel();
         let sources = async { while self.sources.join_next().await.is_some() {} };
@@ -287,7 +302,9 @@ async fn wait_for(pipelines: &[&Pipeline], deadline: Option<Instant>) {
     }
 }
 
-fn make_pipelines(config: &Config) -> Result<(Vec<Pending>, BTreeMap<String, Input>), StartError> {
+type Made = (Vec<Pending>, BTreeMap<String, Input>, Vec<SinkView>);
+
+fn make_pipelines(config: &Config) -> Result<Made, StartError> {
     let mut sinks = BTreeMap::new();
     for sink in &config.sinks {
         let opened = sink::open(sink).map_err(StartError::Unusable)?;
@@ -301,7 +318,8 @@ fn make_pipelines(config: &Config) -> Result<(Vec<Pending>, BTreeMap<String, Inp
         pending.push(made);
         inputs.insert(pipeline.name.clone(), input);
     }
-    Ok((pending, inputs))
+    let sinks = sinks.values().map(SinkView::from).collect();
+    Ok((pending, inputs, sinks))
 }
 
 fn inputs_for(config: &Config, inputs: &BTreeMap<String, Input>, source: &str) -> Vec<Input> {
@@ -368,42 +386,12 @@ fn start_folder(
     )
 }
 
-/// Makes the data directory this host's own.
-fn own_data_dir(dir: &Path) -> Result<File, StartError> {
-    let cannot =
-        |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
-    std::fs::create_dir_all(dir).map_err(cannot("create"))?;
-    let lock = File::create(dir.join("lock")).map_err(cannot("write to"))?;
-    let flock = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    flock.map_err(|error| StartError::Environment {
-        what: format!("cannot lock {}", dir.display()),
-        source: error.into(),
-        hint: "is another trommel running with this data_dir?",
-    })?;
-    Ok(lock)
-}
-
-fn open_in<T>(
-    dir: &Path,
-    name: &str,
-    open: impl FnOnce(&Path) -> io::Result<T>,
-) -> Result<T, StartError> {
-    let path = dir.join(name);
-    open(&path).map_err(environment(format!("cannot open {}", path.display()), ""))
-}
-
-/// Writes a file so that nobody ever sees a part of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes)?;
-    std::fs::rename(&part, path)
-}
-
 /// What the host tells of itself: to files, to the log, and to pipelines that take from `trommel`.
 struct News {
     source: Mutex<Option<BuiltIn>>,
     alerts: Appender,
     dead_letters: Arc<DeadLetters>,
+    reloads: Arc<ReloadMeter>,
     runtime: Handle,
     stop: CancellationToken,
 }
@@ -445,6 +433,12 @@ impl News {
     /// Called on the thread that loads plugins, which must never wait for a pipeline: that pipeline
     /// may be waiting for a plugin.
     fn tell_change(&self, change: Change) {
+        let count = match &change {
+            Change::Loaded(_) => &self.reloads.loaded,
+            Change::Failed { .. } => &self.reloads.failed,
+            Change::Removed(_) => &self.reloads.removed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         let (subject, data) = match change {
             Change::Loaded(info) => {
                 let (plugin, version, role) = (&info.name, &info.version, info.role.name());

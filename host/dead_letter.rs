@@ -1,6 +1,7 @@
 //! Dead letters: what became of no use to anybody, kept with the reason. A line each in
 //! `data_dir/dead-letters.jsonl`. Key types: [`DeadLetter`], [`DeadLetters`].
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -104,6 +105,8 @@ impl Appender {
 #[derive(Debug)]
 pub struct DeadLetters {
     file: Appender,
+    /// How many were written, by pipeline and reason.
+    counts: Mutex<BTreeMap<(String, Reason), u64>>,
 }
 
 impl DeadLetters {
@@ -112,7 +115,7 @@ impl DeadLetters {
     /// # Errors
     /// Why it cannot be had.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(DeadLetters { file: Appender::open(path)? })
+        Ok(DeadLetters { file: Appender::open(path)?, counts: Mutex::default() })
     }
 
     /// Writes dead letters.
@@ -124,6 +127,18 @@ impl DeadLetters {
         for letter in letters {
             letter.push_line(&mut lines)?;
         }
-        self.file.append(&lines)
+        self.file.append(&lines)?;
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for letter in letters {
+            *counts.entry((letter.pipeline.clone(), letter.reason)).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// How many were written in a pipeline for a reason. More than the tally's dead-lettered: what an
+    /// alert plugin could not look at is noted, and goes on.
+    pub fn count(&self, pipeline: &str, reason: Reason) -> u64 {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(&(pipeline.to_owned(), reason)).copied().unwrap_or(0)
     }
 }

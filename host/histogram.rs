@@ -10,7 +10,8 @@ pub struct Histogram {
     bounds: &'static [Duration],
     /// One for each bound, and one for what is above them all.
     counts: Box<[AtomicU64]>,
-    nanos: AtomicU64,
+    /// Seconds, an `f64` as bits: weighted nanoseconds would overflow within days at full speed.
+    sum: AtomicU64,
     longest: AtomicU64,
 }
 
@@ -35,15 +36,23 @@ impl Histogram {
     /// Nothing counted yet; the bounds must ascend.
     pub fn new(bounds: &'static [Duration]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Histogram { bounds, counts, nanos: AtomicU64::new(0), longest: AtomicU64::new(0) }
+        Histogram { bounds, counts, sum: AtomicU64::new(0), longest: AtomicU64::new(0) }
     }
 
     /// Counts a duration.
     pub fn observe(&self, took: Duration) {
+        self.observe_times(took, 1);
+    }
+
+    /// Counts a duration that so many things took.
+    pub fn observe_times(&self, took: Duration, times: u64) {
         let place = self.bounds.partition_point(|bound| *bound < took);
-        self.counts[place].fetch_add(1, Ordering::Relaxed);
+        self.counts[place].fetch_add(times, Ordering::Relaxed);
+        let seconds = took.as_secs_f64() * times as f64;
+        let add = |bits| Some((f64::from_bits(bits) + seconds).to_bits());
+        // It cannot fail: `add` always gives a value.
+        let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
         self.longest.fetch_max(nanos, Ordering::Relaxed);
     }
 
@@ -58,9 +67,9 @@ impl Histogram {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// All of them together.
-    pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    /// All of them together, in seconds.
+    pub fn sum(&self) -> f64 {
+        f64::from_bits(self.sum.load(Ordering::Relaxed))
     }
 
     /// The longest one.
@@ -96,7 +105,8 @@ mod tests {
         }
         let counts: Vec<u64> = histogram.buckets().iter().map(|bucket| bucket.1).collect();
         assert_eq!(counts, [1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(histogram.sum(), Duration::from_micros(5_000_341));
+        assert!((histogram.sum() - 5.000_341).abs() < 1e-9, "{}", histogram.sum());
+        histogram.observe_times(Duration::from_micros(10), 0);
         assert_eq!(histogram.quantile(0.2), Duration::from_micros(10));
         assert_eq!(histogram.quantile(0.6), Duration::from_micros(20));
         assert_eq!(histogram.quantile(1.0), Duration::from_secs(5), "never more than the longest");

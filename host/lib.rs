@@ -22,7 +22,7 @@
 //! |---|---|
 //! | [`frame`], [`batch`], [`columns`], [`outcome`] | events on their way, and what plugins say of them |
 //! | [`runner`] | the seam between pipelines and plugins |
-//! | [`state`], [`tally`] | what a plugin remembers; what became of every frame |
+//! | [`state`], [`tally`], [`meter`] | what a plugin remembers; what became of every frame; how long it took |
 //! | [`line`](mod@line), [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
 //! | [`excerpt`](mod@excerpt), [`proxy`] | what others said, on one line; which proxy leads to a server |
 //!
@@ -56,6 +56,7 @@ pub mod excerpt;
 pub mod frame;
 pub mod histogram;
 pub mod line;
+pub mod meter;
 pub mod notify;
 pub mod outcome;
 pub mod pattern;

@@ -88,6 +88,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Reason; 7] = [
+        Reason::Decode,
+        Reason::Trap,
+        Reason::Timeout,
+        Reason::Limit,
+        Reason::Answer,
+        Reason::Fault,
+        Reason::Refused,
+    ];
+
+    /// Those that a call of a plugin fails for.
+    pub const OF_CALLS: [Reason; 4] =
+        [Reason::Trap, Reason::Timeout, Reason::Limit, Reason::Answer];
+
     /// Its name in files and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -143,6 +158,17 @@ pub enum Figure {
     Gauge(f64),
 }
 
+/// The linear memory of a version's instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// How many instances there are, those kept ready included.
+    pub instances: u64,
+    /// What all of them have, in bytes.
+    pub used: u64,
+    /// The most that one may have, in bytes.
+    pub limit: u64,
+}
+
 /// A version of a plugin that serves: makes instances.
 pub trait Factory: Send + Sync {
     /// What is known of the plugin.
@@ -154,6 +180,11 @@ pub trait Factory: Send + Sync {
     /// The metrics it has set so far, by name.
     fn figures(&self) -> BTreeMap<String, Figure> {
         BTreeMap::new()
+    }
+
+    /// The linear memory of its instances.
+    fn memory(&self) -> Memory {
+        Memory::default()
     }
 
     /// Makes an instance; quick, for some are kept ready.
@@ -183,4 +214,15 @@ pub struct Entry {
     pub is_loading: bool,
     /// Hash of the newest version of the file, in hex; empty if it could not be read.
     pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_in_the_order_of_their_numbers() {
+        let numbers: Vec<usize> = Reason::ALL.iter().map(|reason| *reason as usize).collect();
+        assert_eq!(numbers, (0..Reason::ALL.len()).collect::<Vec<_>>());
+    }
 }

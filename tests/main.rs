@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod bad_input;
 mod cli;
 mod config;
 mod decode;
@@ -27,5 +28,6 @@ mod sinks;
 mod source;
 mod support;
 mod tail;
+mod telemetry;
 mod tidy;
 mod vendor;

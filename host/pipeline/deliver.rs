@@ -108,7 +108,7 @@ impl Run<'_> {
         let ready = self.prepare(rows.to_vec(), info.wants.fields);
         let columns = self.batch.columns(&ready, info.wants.fields);
         let now = crate::text::now_micros();
-        let result = link.runner.run(&columns, now, state);
+        let result = link.run(&columns, now, state);
         drop(columns);
         match result {
             Ok(Answer::Delivery(Delivery::Retry(wait))) => {

@@ -47,14 +47,19 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Most events that wait.
+    pub const MAX_EVENTS: u64 = MAX_EVENTS as u64;
+    /// Most bytes that wait.
+    pub const MAX_BYTES: u64 = (MAX_KIB as u64) << 10;
+
     /// Events that wait.
     pub fn events(&self) -> u64 {
-        u64::from(MAX_EVENTS).saturating_sub(self.events.available_permits() as u64)
+        Self::MAX_EVENTS.saturating_sub(self.events.available_permits() as u64)
     }
 
     /// Bytes that wait, rounded up to 1 KiB per chunk.
     pub fn bytes(&self) -> u64 {
-        u64::from(MAX_KIB).saturating_sub(self.kib.available_permits() as u64) << 10
+        Self::MAX_BYTES.saturating_sub((self.kib.available_permits() as u64) << 10)
     }
 }
 
@@ -213,11 +218,14 @@ mod tests {
         let (input, mut intake) = channel(Arc::default());
         input.send(chunk(&vec![1; MAX_EVENTS as usize])).await.unwrap();
         assert!(input.try_send(chunk(&[1])).is_err());
+        let queue = input.queue();
+        assert_eq!((queue.events(), queue.bytes()), (Queue::MAX_EVENTS, 16 << 10));
         let waiting = tokio::spawn({
             let input = input.clone();
             async move { input.send(chunk(&[1])).await }
         });
         assert!(intake.wait().await);
+        assert!(queue.events() <= 1);
         waiting.await.unwrap().unwrap();
         drop(intake);
         assert_eq!(input.send(chunk(&[1])).await, Err(Gone));

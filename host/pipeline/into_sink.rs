@@ -51,7 +51,9 @@ impl Run<'_> {
             let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
             let job = Job { pipeline: self.pipeline, lines: &lines, stop: &self.shared.stop };
             let before = progress.reached();
+            let timer = sink.meter.start();
             let written = held.write(&job, &mut progress);
+            drop(timer);
             if progress.reached() > before {
                 tries.came_further();
             }
@@ -135,6 +137,7 @@ impl<'a> Tries<'a> {
             let (pipeline, sink) = (self.pipeline, &*self.sink.name);
             tracing::error!(pipeline, sink, %error, "sink fails; its pipeline waits");
         }
+        self.sink.meter.retry();
         self.sink.set_trouble(Some(error.to_string()));
         match error {
             SinkError::Retry { after: Some(wait), .. } => *wait,

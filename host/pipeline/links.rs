@@ -8,13 +8,17 @@ use tokio::sync::watch;
 
 use super::chain::{self, Held};
 use super::pause::News;
-use crate::runner::{Factory, Plugins, Role, Runner};
+use crate::columns::Columns;
+use crate::meter::{CallMeter, PipelineMeter};
+use crate::outcome::{Answer, Signal};
+use crate::runner::{Factory, Failure, Plugins, Role, Runner};
 use crate::state::State;
 
 /// One plugin of the pipeline.
 pub(super) struct Link {
     pub runner: Box<dyn Runner>,
     version_id: u64,
+    meter: Arc<CallMeter>,
 }
 
 impl Link {
@@ -24,6 +28,21 @@ impl Link {
 
     pub fn role(&self) -> Role {
         self.runner.info().role
+    }
+
+    /// Runs the plugin on some events, and measures it.
+    pub fn run(
+        &mut self,
+        columns: &Columns<'_>,
+        now: u64,
+        state: &mut State,
+    ) -> Result<Answer, Failure> {
+        self.meter.measure(columns.len(), || self.runner.run(columns, now, state))
+    }
+
+    /// Lets time pass for an alert plugin, and measures it.
+    pub fn tick(&mut self, now: u64, state: &mut State) -> Result<Vec<Signal>, Failure> {
+        self.meter.measure(0, || self.runner.tick(now, state))
     }
 }
 
@@ -40,6 +59,7 @@ pub(super) struct Links {
     pub news: Vec<News>,
     /// What others took the place of: dropped when the pipeline is at work again.
     replaced: Vec<Link>,
+    meter: Arc<PipelineMeter>,
 }
 
 impl Links {
@@ -47,6 +67,7 @@ impl Links {
         through: Option<Vec<String>>,
         is_built_in: bool,
         plugins: watch::Receiver<Arc<Plugins>>,
+        meter: Arc<PipelineMeter>,
     ) -> Self {
         Links {
             through,
@@ -57,6 +78,7 @@ impl Links {
             is_fresh: true,
             news: Vec::new(),
             replaced: Vec::new(),
+            meter,
         }
     }
 
@@ -71,6 +93,7 @@ impl Links {
         let resolved = chain::resolve(&plugins, self.through.as_deref(), self.is_built_in);
         let old = std::mem::replace(&mut self.chain, Ok(Vec::new())).unwrap_or_default();
         self.chain = resolved.and_then(|factories| self.link(&factories, old));
+        self.meter.keep(|plugin| plugins.entries.contains_key(plugin));
         true
     }
 
@@ -129,7 +152,8 @@ impl Links {
                         self.news
                             .push(News { info: Arc::clone(info), is_reload: replaced.is_some() });
                         self.replaced.extend(replaced);
-                        chain.push(Link { runner, version_id: factory.version_id() });
+                        let meter = self.meter.of(&info.name);
+                        chain.push(Link { runner, version_id: factory.version_id(), meter });
                     }
                     Err(error) => missing.push(format!("plugin {:?} {error}", info.name)),
                 },

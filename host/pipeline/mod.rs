@@ -27,6 +27,7 @@ use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
 use crate::dead_letter::DeadLetters;
 use crate::decode::Decoder;
 use crate::histogram::Histogram;
+use crate::meter::PipelineMeter;
 use crate::runner::Plugins;
 use crate::sink::SharedSink;
 use crate::tally::Tally;
@@ -59,6 +60,7 @@ pub struct Pending {
     config: PipelineConfig,
     sinks: Vec<SharedSink>,
     intake: input::Intake,
+    queue: Queue,
     tally: Arc<Tally>,
 }
 
@@ -67,7 +69,7 @@ impl Pending {
     pub fn new(config: PipelineConfig, sinks: Vec<SharedSink>) -> (Pending, Input) {
         let tally = Arc::new(Tally::default());
         let (input, intake) = input::channel(Arc::clone(&tally));
-        (Pending { config, sinks, intake, tally }, input)
+        (Pending { config, sinks, intake, queue: input.queue(), tally }, input)
     }
 
     /// Starts the pipeline. It ends when all inputs are gone and what was in it is delivered.
@@ -79,20 +81,34 @@ impl Pending {
         let is_built_in = from.iter().any(|source| source == BUILT_IN_SOURCE);
         let held = Arc::new(Mutex::new(None));
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
+        let meter = Arc::new(PipelineMeter::default());
+        let ended = CancellationToken::new();
+        let is_over = ended.clone().drop_guard();
         let worker = worker::Worker {
             pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
-            links: links::Links::new(through, is_built_in, shared.plugins.clone()),
+            links: links::Links::new(
+                through,
+                is_built_in,
+                shared.plugins.clone(),
+                Arc::clone(&meter),
+            ),
             intake: self.intake,
             sinks: self.sinks,
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),
+            meter: Arc::clone(&meter),
             name: name.clone(),
             shared,
             spare: crate::batch::Batch::default(),
         };
         let thread_name = format!("p:{name}");
-        let thread = std::thread::Builder::new().name(thread_name).spawn(move || worker.run())?;
-        Ok(Pipeline { name, is_built_in, tally: self.tally, held, pauses, thread })
+        let thread = std::thread::Builder::new().name(thread_name).spawn(move || {
+            // However the thread ends, by a panic too.
+            let _is_over = is_over;
+            worker.run();
+        })?;
+        let Pending { queue, tally, .. } = self;
+        Ok(Pipeline { name, is_built_in, tally, held, pauses, meter, queue, ended, thread })
     }
 }
 
@@ -108,6 +124,12 @@ pub struct Pipeline {
     pub held: Arc<Mutex<Option<String>>>,
     /// How long it stood still each time a new version of a plugin took effect.
     pub pauses: Arc<Histogram>,
+    /// What is measured in it.
+    pub meter: Arc<PipelineMeter>,
+    /// What waits before it.
+    pub queue: Queue,
+    /// Cancelled once its thread has ended, however it did.
+    pub ended: CancellationToken,
     thread: JoinHandle<()>,
 }
 

@@ -30,7 +30,7 @@ impl Run<'_> {
         }
         let (batch, now) = (&self.batch, self.now);
         let parts = halving::run(&rows, &mut |part: &[RowId]| {
-            link.runner.run(&batch.columns(part, info.wants.fields), now, state)
+            link.run(&batch.columns(part, info.wants.fields), now, state)
         })?;
         let mut signals = Vec::new();
         for part in parts {

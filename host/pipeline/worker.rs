@@ -13,6 +13,7 @@ use super::links::Links;
 use super::pause::Pauses;
 use super::stages::Run;
 use crate::batch::Batch;
+use crate::meter::PipelineMeter;
 use crate::runner::{Failure, Role};
 use crate::sink::SharedSink;
 use crate::tally::Tally;
@@ -33,6 +34,7 @@ pub(super) struct Worker {
     pub sinks: Vec<SharedSink>,
     pub tally: Arc<Tally>,
     pub held: Arc<Mutex<Option<String>>>,
+    pub meter: Arc<PipelineMeter>,
     pub shared: Shared,
     /// An empty batch, for its memory and the names it knows.
     pub spare: Batch,
@@ -117,7 +119,7 @@ impl Worker {
                 continue;
             }
             let info = Arc::clone(link.runner.info());
-            match link.runner.tick(now, state) {
+            match link.tick(now, state) {
                 Ok(signals) => self.announce(&info, signals),
                 Err(Failure::Failed(reason, detail)) => {
                     let (plugin, reason) = (&info.name, reason.name());
@@ -143,6 +145,8 @@ impl Worker {
         }
         self.pauses.over();
         let chunks = self.intake.take(MAX_EVENTS, MAX_BYTES);
+        let read: Vec<_> =
+            chunks.iter().map(|chunk| (chunk.received, chunk.frames.len() as u64)).collect();
         let (shared, name) = (self.shared.clone(), self.name.clone());
         let mut run = Run {
             shared: &shared,
@@ -178,6 +182,7 @@ impl Worker {
         self.tally.end(run.batch.finish());
         run.batch.clear();
         self.spare = run.batch;
+        self.meter.batch(&read);
         Ok(())
     }
 

@@ -28,8 +28,8 @@ pub enum LoadError {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// It is too large.
-    #[error("has {0} bytes; {MAX_FILE} is the most")]
-    TooLarge(u64),
+    #[error("has {0} bytes; {1} is the most")]
+    TooLarge(u64, u64),
     /// It is something else.
     #[error(
         "is not WebAssembly\nhint: a plugin is a component, or a core module with an embedded component type"
@@ -113,6 +113,7 @@ impl Compiler {
         if let Some(kept) = self.kept(sha256) {
             return Ok(kept);
         }
+        self.check_core(bytes)?;
         let encoded = component_bytes(bytes)?;
         let component = Component::from_binary(self.engine.inner(), &encoded)
             .map_err(|e| LoadError::Compile(format!("{e:#}")))?;
@@ -120,6 +121,15 @@ impl Compiler {
             tracing::warn!(%error, "a compiled plugin could not be kept");
         }
         Ok(component)
+    }
+
+    /// A core module must be valid before it is made a component: what does that takes it for granted.
+    fn check_core(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        if !bytes.starts_with(CORE_MODULE) {
+            return Ok(());
+        }
+        wasmtime::Module::validate(self.engine.inner(), bytes)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))
     }
 
     fn path(&self, sha256: &str) -> Option<PathBuf> {
@@ -202,11 +212,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// How a core module begins.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
 /// A component as it is; a core module made one.
 fn component_bytes(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     match bytes.get(..8) {
         Some(b"\0asm\x0d\0\x01\0") => Ok(bytes.into()),
-        Some(b"\0asm\x01\0\0\0") => {
+        Some(start) if start == CORE_MODULE => {
             let encoded = wit_component::ComponentEncoder::default()
                 .module(bytes)
                 .and_then(|encoder| encoder.validate(true).encode());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -129,18 +129,25 @@ pub(super) fn read(
     }
 }
 
-/// Reads a file up to a limit, whatever its size is said to be.
+/// Reads a file, or what a link leads to, up to a limit, whatever its size is said to be.
 fn read_capped(path: &PathBuf, limit: u64) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: io::Error| LoadError::Unreadable(error.to_string());
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(LoadError::Unreadable("it is not a file".to_owned()));
-    }
+    let check = |metadata: &fs::Metadata| match metadata.is_file() {
+        false => Err(LoadError::Unreadable("it is not a file".to_owned())),
+        true if metadata.len() > limit => Err(LoadError::TooLarge(metadata.len(), limit)),
+        true => Ok(()),
+    };
+    check(&fs::metadata(path).map_err(unreadable)?)?;
+    // What took its place meanwhile may be a pipe, and opening one waits for whoever writes to it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    check(&metadata)?;
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(unreadable)?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(LoadError::TooLarge(metadata.len().max(limit + 1)));
+        return Err(LoadError::TooLarge(metadata.len().max(limit + 1), limit));
     }
     Ok(bytes)
 }

@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
-use super::component::sha256;
+use super::component::{LoadError, sha256};
 use super::files::{self, Files, Listing};
 use super::version::Loader;
 use crate::runner::{Entry, Factory as _, Info, Plugins};
@@ -82,6 +82,7 @@ impl Folder {
             dirty: BTreeMap::new(),
             missing: HashMap::new(),
             open: Arc::default(),
+            is_unreadable: false,
         };
         keeper.expect(&listing);
         let (waker, stopped) = (stop.clone(), Arc::clone(&stopping));
@@ -94,6 +95,11 @@ impl Folder {
             drop(watcher);
         })?;
         Ok(Folder { plugins, stop, stopping, thread: Some(thread) })
+    }
+
+    /// Whether its thread has ended, which it does not by itself.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The plugins as they are, and told anew with every change.
@@ -147,7 +153,7 @@ enum Loaded {
 fn load(dir: &Path, loader: &Loader, name: &str, found: &Files) -> Loaded {
     match files::read(dir, name, found) {
         Ok(None) => Loaded::Moving,
-        Ok(Some(content)) => match loader.load(name, &content.wasm, &content.file) {
+        Ok(Some(content)) => match guarded(|| loader.load(name, &content.wasm, &content.file)) {
             Ok(version) => Loaded::Version(Arc::new(version)),
             Err(error) => Loaded::Failed(error.to_string(), sha256(&content.wasm)),
         },
@@ -156,6 +162,13 @@ fn load(dir: &Path, loader: &Loader, name: &str, found: &Files) -> Loaded {
             Loaded::Failed(error.to_string(), hash)
         }
     }
+}
+
+/// What takes files apart is large and not ours, and files are whatever somebody put there: one that
+/// makes it panic costs that file alone, not the thread that loads all others.
+fn guarded<T>(load: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
+    caught.unwrap_or_else(|_| Err(LoadError::Compile("it makes the compiler fail".to_owned())))
 }
 
 /// Files that somebody holds open for writing, since when.
@@ -174,6 +187,8 @@ struct Keeper {
     /// What is gone, since when.
     missing: HashMap<String, Instant>,
     open: Open,
+    /// Whether it could not be looked at last time, and that is told.
+    is_unreadable: bool,
 }
 
 impl Keeper {
@@ -238,10 +253,16 @@ impl Keeper {
             Ok(listing) => listing,
             // A directory that is gone for a moment must not unload everything.
             Err(error) => {
-                tracing::warn!(dir = %self.dir.display(), %error, "the plugin directory cannot be read");
+                if !std::mem::replace(&mut self.is_unreadable, true) {
+                    let dir = self.dir.display();
+                    tracing::warn!(%dir, %error, "the plugin directory cannot be read");
+                }
                 return;
             }
         };
+        if std::mem::take(&mut self.is_unreadable) {
+            tracing::info!(dir = %self.dir.display(), "the plugin directory can be read again");
+        }
         let now = Instant::now();
         self.forget_missing(&listing, now);
         for (name, found) in listing {
@@ -378,5 +399,13 @@ mod tests {
         assert!(is_change(&EventKind::Access(AccessKind::Close(AccessMode::Write))));
         assert!(is_change(&EventKind::Create(notify::event::CreateKind::File)));
         assert!(is_change(&EventKind::Remove(notify::event::RemoveKind::File)));
+    }
+
+    #[test]
+    fn a_file_that_makes_the_compiler_panic_is_one_that_does_not_load() {
+        let loaded: Result<(), _> = guarded(|| panic!("as a library may"));
+        let error = loaded.unwrap_err().to_string();
+        assert_eq!(error, "does not compile: it makes the compiler fail");
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
     }
 }

@@ -2,6 +2,7 @@
 //! Key type: [`Guest`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
@@ -64,14 +65,14 @@ pub(super) struct Call {
 
 impl Guest {
     pub(super) fn new(
-        memory: usize,
+        memory: Memory,
         quota: Arc<Quota>,
         figures: Arc<Figures>,
         http: Option<Arc<Http>>,
     ) -> Self {
         let clock = wasi::VirtualClock::default();
         Guest {
-            memory: Memory { limit: memory, used: 0 },
+            memory,
             call: Call {
                 now: 0,
                 deadline: Instant::now(),
@@ -126,14 +127,35 @@ impl WasiView for Guest {
     }
 }
 
+/// The instances of a version that there are, and their linear memory together, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub instances: AtomicU64,
+    pub used: AtomicU64,
+}
+
 /// The linear memory of an instance, all its parts together.
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: usize,
     pub used: usize,
+    live: Arc<Live>,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.live.instances.fetch_sub(1, Ordering::Relaxed);
+        self.live.used.fetch_sub(self.used as u64, Ordering::Relaxed);
+    }
 }
 
 impl Memory {
+    /// That of an instance that is about to be made.
+    pub fn new(limit: usize, live: Arc<Live>) -> Self {
+        live.instances.fetch_add(1, Ordering::Relaxed);
+        Memory { limit, used: 0, live }
+    }
+
     /// Whether it is so full that a new instance is the better one: linear memory never shrinks.
     pub fn is_worn(&self) -> bool {
         self.used > self.limit / 4 * 3
@@ -152,6 +174,7 @@ impl ResourceLimiter for Memory {
             let limit = self.limit;
             return Err(TooMuch(format!("memory of {used} bytes; {limit} is the limit")).into());
         }
+        self.live.used.fetch_add((used - self.used) as u64, Ordering::Relaxed);
         self.used = used;
         Ok(true)
     }

@@ -12,7 +12,7 @@ use wasmtime::component::InstancePre;
 use super::bindings::exports::exports::trommel::plugin::lifecycle;
 use super::component::{Compiler, LoadError, role_of, sha256};
 use super::convert;
-use super::guest::Guest;
+use super::guest::{Guest, Live, Memory};
 use super::http::Http;
 use super::instance::{Blueprint, Indices, Instance};
 use super::quota::{Figures, Quota};
@@ -20,7 +20,7 @@ use super::retire::Retirement;
 use crate::columns::Columns;
 use crate::config::PluginFile;
 use crate::outcome::{Answer, Signal};
-use crate::runner::{Factory, Failure, Figure, Info, Role, Runner};
+use crate::runner::{self, Factory, Failure, Figure, Info, Role, Runner};
 use crate::state::State;
 
 /// What loading needs besides the file.
@@ -45,6 +45,7 @@ struct Parts {
     blueprint: Arc<Blueprint>,
     config: String,
     memory: usize,
+    live: Arc<Live>,
     quota: Arc<Quota>,
     figures: Arc<Figures>,
     http: Option<Arc<Http>>,
@@ -78,12 +79,16 @@ impl Loader {
         let blueprint = Arc::new(self.blueprint(role, pre, file).map_err(link)?);
         let quota = Arc::new(Quota::new(name));
         let figures = Arc::new(Figures::default());
-        let bare =
-            || Guest::new(file.limits.memory, Arc::clone(&quota), Arc::clone(&figures), None);
+        let live = Arc::new(Live::default());
+        let bare = || {
+            let memory = Memory::new(file.limits.memory, Arc::clone(&live));
+            Guest::new(memory, Arc::clone(&quota), Arc::clone(&figures), None)
+        };
 
         let description = Instance::new(&blueprint, bare())
             .and_then(|mut instance| instance.describe())
             .map_err(|failure| LoadError::Describe(text(failure)))?;
+        check_names(&description)?;
         check_schema(&description, file)?;
         let config = serde_json::Value::Object(file.config.clone()).to_string();
         let http = match role {
@@ -105,6 +110,7 @@ impl Loader {
             blueprint,
             config,
             memory: file.limits.memory,
+            live,
             quota,
             figures,
             http,
@@ -146,7 +152,8 @@ impl Parts {
     fn make(&self) -> Result<(Instance, lifecycle::Wants), LoadError> {
         let configure = |failure| LoadError::Configure(text(failure));
         let (quota, figures) = (Arc::clone(&self.quota), Arc::clone(&self.figures));
-        let guest = Guest::new(self.memory, quota, figures, self.http.clone());
+        let memory = Memory::new(self.memory, Arc::clone(&self.live));
+        let guest = Guest::new(memory, quota, figures, self.http.clone());
         let mut instance = Instance::new(&self.blueprint, guest).map_err(configure)?;
         let wants =
             instance.configure(&self.config).map_err(configure)?.map_err(LoadError::Refused)?;
@@ -165,6 +172,15 @@ impl Factory for Version {
 
     fn figures(&self) -> BTreeMap<String, Figure> {
         self.parts.figures.all()
+    }
+
+    fn memory(&self) -> runner::Memory {
+        let live = &self.parts.live;
+        runner::Memory {
+            instances: live.instances.load(Ordering::Relaxed),
+            used: live.used.load(Ordering::Relaxed),
+            limit: self.parts.memory as u64,
+        }
     }
 
     fn make(&self) -> Result<Box<dyn Runner>, String> {
@@ -249,6 +265,24 @@ fn text(failure: Failure) -> String {
     }
 }
 
+/// Longest name and version that a plugin gives itself.
+const MAX_NAME: usize = 100;
+
+/// What a plugin calls itself stands in logs, metrics and every one of its dead letters.
+fn check_names(description: &lifecycle::Description) -> Result<(), LoadError> {
+    for (what, text) in [("name", &description.name), ("version", &description.version)] {
+        if text.len() > MAX_NAME {
+            let length = text.len();
+            let what = format!("its {what} has {length} bytes; {MAX_NAME} is the most");
+            return Err(LoadError::Describe(what));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(LoadError::Describe(format!("its {what} holds control characters")));
+        }
+    }
+    Ok(())
+}
+
 fn check_schema(description: &lifecycle::Description, file: &PluginFile) -> Result<(), LoadError> {
     if description.config_schema.trim().is_empty() {
         return Ok(());
@@ -267,4 +301,28 @@ fn check_schema(description: &lifecycle::Description, file: &PluginFile) -> Resu
         .take(10)
         .collect();
     if wrong.is_empty() { Ok(()) } else { Err(LoadError::Refused(wrong.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_calls_itself_is_bounded() {
+        let description = |name: &str, version: &str| lifecycle::Description {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            config_schema: String::new(),
+        };
+        assert_eq!(check_names(&description("Füllstand", "1.2.3-beta+7")), Ok(()));
+        let long = "v".repeat(101);
+        let refused = |name: &str, version: &str| {
+            check_names(&description(name, version)).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("a", &long),
+            "describe failed: its version has 101 bytes; 100 is the most"
+        );
+        assert_eq!(refused("a\n", "1"), "describe failed: its name holds control characters");
+    }
 }

@@ -248,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::plugin::Engine;
+    use crate::plugin::guest::Memory;
     use crate::plugin::quota::Figures;
 
     /// A guest that sleeps for so many nanoseconds, as toolchains do it: subscribe, then block.
@@ -281,7 +282,12 @@ mod tests {
         let engine = Engine::new().unwrap();
         let component = Component::new(engine.inner(), wat::parse_str(SLEEPER).unwrap()).unwrap();
         let quota = Arc::new(Quota::new("sleeper"));
-        let mut guest = Guest::new(1 << 20, quota, Arc::new(Figures::default()), None);
+        let mut guest = Guest::new(
+            Memory::new(1 << 20, Arc::default()),
+            quota,
+            Arc::new(Figures::default()),
+            None,
+        );
         guest.begin(0, Duration::from_secs(60));
         let mut store = Store::new(engine.inner(), guest);
         store.set_epoch_deadline(u64::MAX / 2);

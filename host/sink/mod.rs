@@ -21,6 +21,7 @@ pub use stdout::StdoutSink;
 
 use crate::columns::Lines;
 use crate::config::{SinkConfig, SinkKind};
+use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
 
 /// A batch on its way into a sink.
@@ -122,6 +123,8 @@ pub struct SharedSink {
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
     trouble: Arc<StdMutex<Option<String>>>,
+    /// What is measured of it.
+    pub meter: Arc<SinkMeter>,
 }
 
 impl SharedSink {
@@ -171,5 +174,6 @@ pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
         wants_lines,
         types: config.types.clone().into(),
         trouble: Arc::default(),
+        meter: Arc::default(),
     })
 }

@@ -78,6 +78,8 @@ pub struct Status {
     pub gaps: u64,
     /// Frames read, those dropped as duplicates included.
     pub frames: u64,
+    /// Bytes of these frames.
+    pub bytes: u64,
     /// Frames dropped because another connection of the stream had brought the same.
     pub duplicates: u64,
     /// Frames whose id another connection had brought with other bytes; they were kept.

@@ -1,18 +1,28 @@
 //! What the host shows of itself: logs, metrics, health, status. Key types: [`View`], [`serve`].
 
+mod connections;
+mod health;
 pub mod log;
 mod metrics;
+mod names;
+mod process;
 mod server;
 mod status;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio_util::sync::CancellationToken;
 
 pub use server::{PluginRow, plugin_rows, serve};
 pub use status::{PipelineRow, StatusReport};
 
 use crate::alert::Board;
-use crate::pipeline::Queue;
+use crate::dead_letter::DeadLetters;
+use crate::histogram::Histogram;
+use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
+use crate::pipeline::{Pipeline, Queue};
 use crate::runner::Plugins;
+use crate::sink::SharedSink;
 use crate::source::SharedStatus;
 use crate::tally::Tally;
 
@@ -25,10 +35,20 @@ pub struct View {
     pub pipelines: Arc<[PipelineView]>,
     /// The streams of all sources.
     pub streams: Arc<[SharedStatus]>,
+    /// The sinks.
+    pub sinks: Arc<[SinkView]>,
     /// The plugins.
     pub plugins: tokio::sync::watch::Receiver<Arc<Plugins>>,
+    /// What became of files in the plugin directory.
+    pub reloads: Arc<ReloadMeter>,
     /// The alerts that are raised.
     pub board: Arc<Board>,
+    /// Where dead letters are counted.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Cancelled once the host is about to end in order.
+    pub ending: CancellationToken,
+    /// What the host cannot go on after, once it has happened.
+    pub fatal: Arc<OnceLock<String>>,
 }
 
 /// What is shown of a pipeline.
@@ -40,6 +60,86 @@ pub struct PipelineView {
     pub tally: Arc<Tally>,
     /// Why it is held, if it is.
     pub held: Arc<Mutex<Option<String>>>,
+    /// What is measured in it.
+    pub meter: Arc<PipelineMeter>,
+    /// How long it stood still for new versions of plugins.
+    pub pauses: Arc<Histogram>,
     /// What waits before it.
     pub queue: Queue,
+    /// Cancelled once its thread has ended, however it did.
+    pub ended: CancellationToken,
+}
+
+impl From<&Pipeline> for PipelineView {
+    fn from(pipeline: &Pipeline) -> Self {
+        PipelineView {
+            name: pipeline.name.clone(),
+            tally: Arc::clone(&pipeline.tally),
+            held: Arc::clone(&pipeline.held),
+            meter: Arc::clone(&pipeline.meter),
+            pauses: Arc::clone(&pipeline.pauses),
+            queue: pipeline.queue.clone(),
+            ended: pipeline.ended.clone(),
+        }
+    }
+}
+
+/// What is shown of a sink.
+#[derive(Clone)]
+pub struct SinkView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is measured of it.
+    pub meter: Arc<SinkMeter>,
+}
+
+impl From<&SharedSink> for SinkView {
+    fn from(sink: &SharedSink) -> Self {
+        SinkView { name: Arc::clone(&sink.name), meter: Arc::clone(&sink.meter) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::PipelineConfig;
+    use crate::pipeline::Pending;
+
+    /// The view of a host with one pipeline, `main`, that has nothing to do.
+    pub fn view() -> (View, watch::Sender<Arc<Plugins>>) {
+        let config = PipelineConfig {
+            name: "main".to_owned(),
+            from: Vec::new(),
+            through: None,
+            to: Vec::new(),
+        };
+        let (_, input) = Pending::new(config, Vec::new());
+        let (publish, plugins) = watch::channel(Arc::default());
+        let dir = tempfile::tempdir().unwrap();
+        let dead_letters = DeadLetters::open(&dir.path().join("dead-letters.jsonl")).unwrap();
+        let pipeline = PipelineView {
+            name: "main".to_owned(),
+            tally: Arc::default(),
+            held: Arc::default(),
+            meter: Arc::default(),
+            pauses: Arc::new(Histogram::new(crate::histogram::SHORT)),
+            queue: input.queue(),
+            ended: CancellationToken::new(),
+        };
+        let view = View {
+            pipelines: Arc::new([pipeline]),
+            streams: Arc::new([]),
+            sinks: Arc::new([]),
+            plugins,
+            reloads: Arc::default(),
+            board: Arc::default(),
+            dead_letters: Arc::new(dead_letters),
+            started: crate::text::now_micros(),
+            ending: CancellationToken::new(),
+            fatal: Arc::default(),
+        };
+        (view, publish)
+    }
 }

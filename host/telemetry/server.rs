@@ -1,19 +1,20 @@
 //! The small HTTP server beside the pipelines: `/metrics`, `/healthz`, `/readyz`, and what the
 //! command line asks a running host. Key functions: [`serve`], [`plugin_rows`].
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{StatusReport, View, metrics};
+use super::metrics::{CLASSIC, OPEN_METRICS, Page};
+use super::{StatusReport, View, connections, health};
 use crate::runner::{Entry, Plugins};
 
 /// One plugin as `trommel plugin list --json` shows it.
@@ -59,26 +60,30 @@ fn plugin_row(name: &str, entry: &Entry) -> PluginRow {
 }
 
 /// Serves until told to stop.
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    view: View,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) {
+    let page = Arc::new(Page::new(view.clone()));
+    let metrics = get(move |headers: HeaderMap| async move { show_metrics(&page, &headers) });
     let router = Router::new()
-        .route("/metrics", get(show_metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", metrics)
+        .route("/healthz", get(show_alive))
         .route("/readyz", get(show_ready))
         .route("/api/v1/plugins", get(show_plugins))
         .route("/api/v1/status", get(show_status))
         .with_state(view);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    connections::serve(listener, router, stop).await;
 }
 
-async fn show_metrics(State(view): State<View>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&view))
+fn show_metrics(page: &Page, headers: &HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_open = accepted.into_iter().any(|value| value.contains("application/openmetrics-text"));
+    let (kind, text) = match is_open {
+        true => (OPEN_METRICS, page.open_metrics()),
+        false => (CLASSIC, page.classic()),
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn show_plugins(State(view): State<View>) -> Json<Vec<PluginRow>> {
@@ -90,19 +95,17 @@ async fn show_status(State(view): State<View>) -> Json<StatusReport> {
     Json(StatusReport::new(&view))
 }
 
+async fn show_alive(State(view): State<View>) -> (StatusCode, String) {
+    answer(health::alive(&view), "ok\n")
+}
+
 async fn show_ready(State(view): State<View>) -> (StatusCode, String) {
-    let held = view.pipelines.iter().filter_map(|pipeline| {
-        let held = pipeline.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|why| format!("pipeline {:?} is held: {why}\n", pipeline.name))
-    });
-    let statuses = view.streams.iter().map(|status| status.get());
-    let away = statuses.filter(|status| !status.state.is_up()).map(|status| {
-        let (source, stream) = (&status.source, &status.stream);
-        format!("stream {source}/{stream} is {}: {}\n", status.state.name(), status.detail)
-    });
-    let why: String = held.chain(away).collect();
-    match why.is_empty() {
-        true => (StatusCode::OK, "ready\n".to_owned()),
-        false => (StatusCode::SERVICE_UNAVAILABLE, why),
+    answer(health::ready(&view), "ready\n")
+}
+
+fn answer(found: Result<(), String>, fine: &str) -> (StatusCode, String) {
+    match found {
+        Ok(()) => (StatusCode::OK, fine.to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }

@@ -242,15 +242,31 @@ pub fn ids(events: &[serde_json::Value], stream: &str) -> Vec<String> {
 impl Host {
     /// A page of its HTTP server.
     pub fn get(&self, path: &str) -> String {
-        use std::io::{Read as _, Write as _};
+        self.ask(&format!("GET {path} HTTP/1.0\r\n\r\n")).1
+    }
+
+    /// A connection to its HTTP server.
+    pub fn connect(&self) -> std::net::TcpStream {
         let address = wait_for("the host's address", || {
             std::fs::read_to_string(self.path("data/listen.addr")).ok()
         });
-        let mut stream = std::net::TcpStream::connect(address.trim()).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        std::net::TcpStream::connect(address.trim()).unwrap()
+    }
+
+    /// What its HTTP server answers: the head and the body.
+    pub fn ask(&self, request: &str) -> (String, String) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// Its metrics, read.
+    pub fn page(&self) -> super::Page {
+        super::Page::read(&self.metrics())
     }
 
     /// Its metrics.

@@ -4,6 +4,7 @@
 pub mod client;
 mod collector;
 mod host;
+mod page;
 mod process;
 pub mod python;
 mod sim;
@@ -11,6 +12,7 @@ pub mod tls;
 
 pub use collector::{Collector, Posted, Reply};
 pub use host::{Host, HostDir, Tally, ids};
+pub use page::{Family, Page};
 pub use process::{Running, output_of};
 pub use sim::{LedgerLine, Ready, SentLine, Sim};
 

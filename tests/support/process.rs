@@ -16,9 +16,14 @@ pub struct Running {
 impl Running {
     /// Starts a command; standard output goes to a file too.
     pub fn start(command: &mut Command, out: &Path, log: &Path) -> Running {
+        Running::start_into(command, File::create(out).unwrap().into(), log)
+    }
+
+    /// Starts a command whose standard output goes elsewhere.
+    pub fn start_into(command: &mut Command, out: Stdio, log: &Path) -> Running {
         let child = readable(command)
             .stdin(Stdio::null())
-            .stdout(File::create(out).unwrap())
+            .stdout(out)
             .stderr(File::create(log).unwrap())
             .spawn()
             .unwrap();

@@ -222,8 +222,10 @@ impl Lane {
     /// Takes frames; waits while the pipelines have no room, or while too much is held.
     pub fn put(&mut self, frames: Vec<Frame>) {
         let outlet = Arc::clone(&self.outlet);
+        let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
         outlet.status.change(|status| {
             status.frames += frames.len() as u64;
+            status.bytes += bytes as u64;
             status.last_frame = now_micros();
         });
         let chunk = Chunk::new(Arc::clone(&outlet.origin), frames);

@@ -4,7 +4,7 @@ use misbehave::{Config, search};
 use serde::Deserialize;
 use trommel_plugin::raw::filter::exports::trommel::plugin::filter::{Guest as RawFilter, Verdicts};
 use trommel_plugin::raw::types::{self, Fault};
-use trommel_plugin::{Batch, Description, Fields, Plugin, Wants, log};
+use trommel_plugin::{Batch, Description, Fields, Plugin, Wants, log, metrics};
 
 /// The ways of this role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -25,6 +25,10 @@ enum Mode {
     /// Looks for the secret in its memory; keeps the event if it is not there, and logs what it
     /// found.
     SearchSecret,
+    /// Adds to a counter and sets a gauge; both names hold what the text formats must escape.
+    Figures,
+    /// As many counters as `amount` says: more than it may have.
+    FigureFlood,
 }
 
 struct Bad(Config<Mode>);
@@ -65,6 +69,14 @@ impl Bad {
                     let places = search::places(&self.0.reversed);
                     log::info(&format!("secret found in {places} places"));
                     verdicts.keep[event.index()] = u8::from(places == 0);
+                }
+                Some(Mode::Figures) => {
+                    metrics::count("seen \"so\" far\\\n", 1);
+                    metrics::gauge("last \"one\"\\\n", event.index() as f64 + 0.5);
+                }
+                Some(Mode::FigureFlood) => {
+                    let names = 0..self.0.amount.unwrap_or(1_000);
+                    names.for_each(|n| metrics::count(&format!("n{n}"), 1));
                 }
             }
         }

@@ -1,0 +1,96 @@
+//! Whether the host is alive, and whether it is ready: pure looks at what is shown. Key functions:
+//! [`alive`], [`ready`].
+
+use std::sync::PoisonError;
+
+use super::View;
+
+/// Alive: nothing has happened that the host cannot go on after. What is wrong otherwise, a line
+/// each.
+///
+/// # Errors
+/// Threads that have died, a fatal error.
+pub(super) fn alive(view: &View) -> Result<(), String> {
+    let mut wrong = String::new();
+    if let Some(why) = view.fatal.get() {
+        wrong.push_str(&format!("{why}\n"));
+    }
+    // Whoever stops in order ends its threads.
+    if !view.ending.is_cancelled() {
+        for pipeline in view.pipelines.iter().filter(|pipeline| pipeline.ended.is_cancelled()) {
+            wrong.push_str(&format!("pipeline {:?} has ended by itself\n", pipeline.name));
+        }
+        if view.plugins.has_changed().is_err() {
+            wrong.push_str("the thread that loads plugins has ended by itself\n");
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Ready: alive, no pipeline is held, every stream is up, and the host is not about to end.
+///
+/// # Errors
+/// What is missing, a line each.
+pub(super) fn ready(view: &View) -> Result<(), String> {
+    let mut missing = alive(view).err().unwrap_or_default();
+    if view.ending.is_cancelled() {
+        missing.push_str("the host is about to end\n");
+    }
+    for pipeline in view.pipelines.iter() {
+        let held = pipeline.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = held.as_ref() {
+            missing.push_str(&format!("pipeline {:?} is held: {why}\n", pipeline.name));
+        }
+    }
+    let statuses = view.streams.iter().map(|status| status.get());
+    for status in statuses.filter(|status| !status.state.is_up()) {
+        let (source, stream, state) = (&status.source, &status.stream, status.state.name());
+        missing.push_str(&format!("stream {source}/{stream} is {state}: {}\n", status.detail));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::source::{SharedStatus, State};
+    use crate::telemetry::tests::view;
+
+    #[test]
+    fn alive_until_something_dies_by_itself() {
+        let (view, plugins) = view();
+        assert_eq!(alive(&view), Ok(()));
+        view.pipelines[0].ended.cancel();
+        drop(plugins);
+        let wrong = alive(&view).unwrap_err();
+        assert!(wrong.contains("pipeline \"main\" has ended by itself\n"), "{wrong}");
+        assert!(wrong.contains("loads plugins has ended"), "{wrong}");
+        view.ending.cancel();
+        assert_eq!(alive(&view), Ok(()), "stopping in order is no illness");
+        view.fatal.set("sink.screen: closed".to_owned()).unwrap();
+        assert_eq!(alive(&view), Err("sink.screen: closed\n".to_owned()));
+    }
+
+    #[test]
+    fn ready_when_nothing_is_missing() {
+        let (mut view, _plugins) = view();
+        assert_eq!(ready(&view), Ok(()));
+        let stream = SharedStatus::new("hq", "wids");
+        view.streams = Arc::new([stream.clone()]);
+        *view.pipelines[0].held.lock().unwrap() = Some("plugin \"x\" is not there".to_owned());
+        stream.enter(State::Failing, "HTTP 403", "");
+        let missing = ready(&view).unwrap_err();
+        assert_eq!(
+            missing,
+            "pipeline \"main\" is held: plugin \"x\" is not there\n\
+             stream hq/wids is failing: HTTP 403\n"
+        );
+        *view.pipelines[0].held.lock().unwrap() = None;
+        stream.enter(State::Renewing, "", "");
+        assert_eq!(ready(&view), Ok(()));
+        view.ending.cancel();
+        assert_eq!(ready(&view), Err("the host is about to end\n".to_owned()));
+    }
+}
