@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Labels of a series, but for that of the bucket.
+type Labels<'a> = Vec<(&'a String, &'a String)>;
+
 /// What is on the page, by the names that samples have: a counter's with `_total`.
 #[derive(Debug)]
 pub struct Page(pub BTreeMap<String, Family>);
@@ -93,7 +96,7 @@ impl Family {
     }
 
     fn check_buckets(&self, name: &str) {
-        let mut series: BTreeMap<Vec<(&String, &String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut series: BTreeMap<Labels<'_>, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in self.samples.iter().filter(|s| s.name.ends_with("_bucket")) {
             let key = sample.labels.iter().filter(|(name, _)| *name != "le").collect();
             let bound = sample.labels["le"].parse().unwrap();
