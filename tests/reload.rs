@@ -136,7 +136,7 @@ fn what_does_not_load_leaves_the_version_before_serving() {
             let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
             rows[0]["state"] == "failed" && rows[0]["error"].as_str().unwrap().contains(says)
         });
-        assert!(host.running.log().contains(says), "{says:?} is not in the log");
+        host.wait_for_log(says);
     }
     let now = count_lines(&host.path("events.jsonl"));
     wait_until("more events", || count_lines(&host.path("events.jsonl")) > now + 200);
