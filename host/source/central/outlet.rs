@@ -336,6 +336,7 @@ mod tests {
         third.put(vec![frame("c")]);
         fourth.put(vec![frame("c")]);
         outlet.overlapped().await;
+        drop((third, fourth));
     }
 
     #[tokio::test]
