@@ -15,6 +15,8 @@ mod decode;
 mod egress;
 mod examples;
 mod fail_closed;
+mod frames;
+mod hostile;
 mod matrix;
 mod misbehave;
 mod pipeline;

@@ -187,8 +187,9 @@ impl HostDir {
 
 /// A running host.
 pub struct Host {
-    pub dir: HostDir,
+    // Before its folder goes: a test that fails shows the log.
     pub running: Running,
+    pub dir: HostDir,
 }
 
 impl Host {
