@@ -335,14 +335,51 @@ pub fn push_compact_json(out: &mut impl Append, json: &str) {
     out.text(&json[done..]);
 }
 
-/// Whether a text is one JSON value.
+/// How deep arrays and objects may lie in each other. Most readers give up somewhere above (serde_json
+/// at 128), and the line and a request around it take some of that.
+pub const MAX_JSON_DEPTH: usize = 100;
+
+/// Whether a text is one JSON value, and not nested deeper than readers take it.
 pub fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    is_shallow(text.as_bytes()) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether a text, if it is JSON at all, is nested no deeper than [`MAX_JSON_DEPTH`].
+fn is_shallow(text: &[u8]) -> bool {
+    // Hardly ever more: then there is no need to tell brackets in strings from others.
+    if memchr::memchr2_iter(b'[', b'{', text).nth(MAX_JSON_DEPTH).is_none() {
+        return true;
+    }
+    let (mut depth, mut is_in_string) = (0, false);
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => is_in_string = !is_in_string,
+            b'\\' if is_in_string => drop(bytes.next()),
+            b'[' | b'{' if !is_in_string => depth += 1,
+            b']' | b'}' if !is_in_string => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_JSON_DEPTH as i64 {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_no_deeper_than_readers_take_it() {
+        let deep = |levels: usize| "[{\"a\":".repeat(levels / 2) + "1" + &"}]".repeat(levels / 2);
+        assert!(is_json(&deep(MAX_JSON_DEPTH)));
+        assert!(!is_json(&deep(MAX_JSON_DEPTH + 2)) && !is_json(&deep(1_000_000)));
+        assert!(is_json(&format!("[{}]", vec!["[]"; 1_000].join(","))), "wide is not deep");
+        assert!(is_json(&format!("[\"{}\\\"{}\"]", "[".repeat(500), "{".repeat(500))));
+        assert!(!is_json("[\"") && !is_json("]]") && !is_json(""));
+    }
 
     fn time(seconds: i64, nanos: i32) -> String {
         format_time(Timestamp::new(seconds, nanos).unwrap())

@@ -214,7 +214,10 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Becomes)> {
             "a Struct of 20 levels",
             any("levels", KNOWN, nested(20)),
             event(&[
-                ("/data/log_details/changed_json/before_transaction/a/a/a/a", Value::Null),
+                (
+                    "/data/log_details/changed_json/before_transaction/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a",
+                    json!(1.0),
+                ),
                 ("/id", json!("levels")),
             ]),
         ),

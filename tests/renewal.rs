@@ -134,7 +134,7 @@ fn what_is_wrong_with_a_stream_is_told_with_what_to_do() {
         ("status=429", "waiting", "the server answered 429: ", "fewer connections"),
         ("token=down", "waiting", "no token: ", ""),
         ("token=401", "failing", "invalid_client", "client id and secret"),
-        ("certificate=expired", "failing", "expired on ", "certificate"),
+        ("certificate=expired", "failing", "expired on ", "must renew it"),
     ] {
         let sim = Sim::start(&["--streams", "ap-events", "--fault", fault]);
         let mut host = HostDir::new(&sim, &["ap-events"], ARCHIVE).run();
