@@ -75,10 +75,15 @@ impl Sim {
     }
 
     /// Ends it in order; its ledger is complete then.
-    pub fn stop(&mut self) -> Vec<LedgerLine> {
+    pub fn end(&mut self) {
         self.running.terminate();
         let status = self.running.wait();
         assert!(status.success(), "the simulator: {status}: {}", self.running.log());
+    }
+
+    /// Ends it in order, and reads its ledger.
+    pub fn stop(&mut self) -> Vec<LedgerLine> {
+        self.end();
         lines(&self.ledger())
     }
 
