@@ -24,7 +24,7 @@
 //! | [`runner`] | the seam between pipelines and plugins |
 //! | [`state`], [`tally`], [`meter`] | what a plugin remembers; what became of every frame; how long it took |
 //! | [`line`](mod@line), [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
-//! | [`excerpt`](mod@excerpt), [`proxy`] | what others said, on one line; which proxy leads to a server |
+//! | [`excerpt`](mod@excerpt), [`proxy`], [`swap`] | what others said, on one line; which proxy leads to a server; lists that are replaced |
 //!
 //! | what does things | |
 //! |---|---|
@@ -70,6 +70,7 @@ pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod swap;
 pub mod tally;
 pub mod telemetry;
 pub mod text;

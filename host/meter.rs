@@ -213,7 +213,7 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// What became of files of the plugin directory.
+/// What became of files of the plugin directory, and of the configuration.
 #[derive(Debug, Default)]
 pub struct ReloadMeter {
     /// Versions that came to serve, the first ones included.
@@ -222,6 +222,12 @@ pub struct ReloadMeter {
     pub failed: AtomicU64,
     /// Plugins whose file went away.
     pub removed: AtomicU64,
+    /// Configurations that were read again and took effect.
+    pub applied: AtomicU64,
+    /// Those in which nothing was new.
+    pub unchanged: AtomicU64,
+    /// Those that were wrong, so that all went on as before.
+    pub refused: AtomicU64,
 }
 
 #[cfg(test)]

@@ -34,7 +34,15 @@ impl Manager {
         self.watchdog.map_or(NO_WATCHDOG, |watchdog| (watchdog / 2).max(LEAST_BEAT))
     }
 
-    /// The host has started.
+    /// The configuration is read again; `ready` follows.
+    pub fn reloading(&mut self) {
+        // Where the clock cannot be read, a manager that insists on it says so.
+        let time = NotifyState::monotonic_usec_now().ok();
+        let told: Vec<_> = [NotifyState::Reloading].into_iter().chain(time).collect();
+        self.tell(&told);
+    }
+
+    /// The host has started, or taken over its configuration.
     pub fn ready(&mut self) {
         self.tell(&[NotifyState::Ready]);
     }

@@ -66,6 +66,8 @@ pub fn has_password(address: &SecretString) -> bool {
 pub struct Proxies(Option<Arc<Rules>>);
 
 struct Rules {
+    /// What it was made from.
+    settings: Settings,
     matcher: Matcher,
     /// What would be used but for `no`.
     http: Option<Proxy>,
@@ -122,7 +124,12 @@ impl Proxies {
         if http.is_none() && https.is_none() {
             return Proxies(None);
         }
-        Proxies(Some(Arc::new(Rules { matcher: of(no.join(",")), http, https })))
+        Proxies(Some(Arc::new(Rules {
+            settings: settings.clone(),
+            matcher: of(no.join(",")),
+            http,
+            https,
+        })))
     }
 
     /// The proxy that leads to a server; `None` for the direct way.
@@ -154,6 +161,26 @@ impl Proxies {
             builder = builder.proxy(custom);
         }
         builder
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &Option<SecretString>, b: &Option<SecretString>| {
+            a.as_ref().map(|a| a.expose_secret()) == b.as_ref().map(|b| b.expose_secret())
+        };
+        self.no == other.no
+            && same(&self.https, &other.https)
+            && same(&self.http, &other.http)
+            && same(&self.all, &other.all)
+    }
+}
+
+/// Equal when they were made from the same settings.
+impl PartialEq for Proxies {
+    fn eq(&self, other: &Self) -> bool {
+        let settings = |proxies: &'_ Self| proxies.0.as_ref().map(|rules| rules.settings.clone());
+        settings(self) == settings(other)
     }
 }
 

@@ -11,6 +11,7 @@ mod access;
 mod bad_input;
 mod cli;
 mod config;
+mod config_reload;
 mod decode;
 mod egress;
 mod examples;

@@ -60,6 +60,13 @@ fn the_service_manager_hears_of_start_life_and_end() {
     for _ in 0..5 {
         manager.wait_for("WATCHDOG=1");
     }
+    host.running.signal(rustix::process::Signal::HUP);
+    let mut said = manager.next();
+    while !said.starts_with("RELOADING=1\nMONOTONIC_USEC=") {
+        assert!(said.starts_with("WATCHDOG=1") || said.starts_with("STATUS="), "{said}");
+        said = manager.next();
+    }
+    manager.wait_for("READY=1");
     host.stop();
     manager.wait_for("STOPPING=1");
     manager.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
@@ -127,7 +134,13 @@ fn the_level_says_how_much_is_logged() {
 fn the_unit_is_one_that_systemd_understands() {
     let unit = repository().join("packaging/systemd/trommel.service");
     let text = std::fs::read_to_string(unit).unwrap();
-    for line in ["Type=notify", "ProtectSystem=strict", "NoNewPrivileges=yes", "DynamicUser=yes"] {
+    for line in [
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+        "DynamicUser=yes",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing");
     }
     let dir = TempDir::new().unwrap();

@@ -7,6 +7,7 @@ mod decode;
 mod generate;
 mod init;
 mod plugin;
+mod reread;
 mod run;
 mod screen;
 mod signals;
@@ -92,10 +93,7 @@ enum Command {
     /// Writes a configuration to begin with
     Init(init::InitArgs),
     /// Runs the pipelines of a configuration until it is told to stop
-    #[command(
-        after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0"
-    )]
-    Run(ConfigArgs),
+    Run(run::RunArgs),
     /// Checks configuration, plugins and machine; with --online the connections too
     Check(check::CheckArgs),
     /// Shows how a running host is doing

@@ -1,42 +1,71 @@
-//! `trommel run`: the host in the foreground, until a signal.
+//! `trommel run`: the host in the foreground, until a signal. On SIGHUP, and when its file changes,
+//! it takes over its configuration anew.
 
 use std::time::Duration;
 
-use super::signals::Signals;
+use clap::Args;
+
+use super::reread::{Reread, Step};
+use super::signals::{Hangup, Signals};
 use super::{ConfigArgs, Exit, runtime};
 use crate::app::App;
 use crate::config::Config;
 use crate::notify::Manager;
 
-pub(super) fn run(args: &ConfigArgs) -> Result<(), Exit> {
-    let config = args.load()?;
+/// What `run` is told.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  trommel run --config trommel.toml --set listen=127.0.0.1:0\n\n\
+    A changed configuration takes effect by itself, or on SIGHUP, without dropping what did not change."
+)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Reads the configuration again on SIGHUP only, and not when its file changes
+    #[arg(long)]
+    no_watch: bool,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<(), Exit> {
+    let config = args.config.load()?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(host(&config));
+    let ended = runtime.block_on(host(&config, args));
     // Whatever still runs has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
-async fn host(config: &Config) -> Result<(), Exit> {
-    let mut signals = Signals::new()?;
+async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
+    let (mut signals, mut hangup) = (Signals::new()?, Hangup::new()?);
+    let mut reread = Reread::start(&args.config, !args.no_watch)?;
     let mut manager = Manager::default();
     let mut app = App::start(config).await?;
     manager.ready();
     let report = app.reporter();
     let every = manager.beat_every();
-    let failure = tokio::select! {
-        name = signals.next() => {
-            tracing::info!("{name}: stopping; once more to stop at once");
-            None
-        }
-        ended = app.ended(every, || manager.beat(|| report().headline())) => match ended {
-            Ok(()) => {
-                tracing::info!("all sources have ended: stopping");
-                None
+    let failure = loop {
+        tokio::select! {
+            name = signals.next() => {
+                tracing::info!("{name}: stopping; once more to stop at once");
+                break None;
             }
-            Err(why) => {
-                tracing::error!("{why}: stopping");
-                Some(why)
+            () = hangup.next() => reread.ask(),
+            step = reread.next() => match step {
+                Step::Begins => manager.reloading(),
+                Step::Read(read) => {
+                    app.reload(*read);
+                    manager.ready();
+                }
+            },
+            ended = app.ended(every, || manager.beat(|| report().headline())) => match ended {
+                Ok(()) => {
+                    tracing::info!("all sources have ended: stopping");
+                    break None;
+                }
+                Err(why) => {
+                    tracing::error!("{why}: stopping");
+                    break Some(why);
+                }
             }
         }
     };

@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 /// A source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SourceConfig {
     /// Its name.
     pub name: String,
@@ -69,7 +69,7 @@ impl SourceConfig {
 }
 
 /// The kinds of sources.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SourceKind {
     /// Streams of New Central.
     Central(Box<CentralConfig>),
@@ -83,7 +83,7 @@ pub enum SourceKind {
 }
 
 /// Streams of New Central.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CentralConfig {
     /// `https://host[:port][/path]`; streams lie below it.
     pub base_url: Url,
@@ -121,6 +121,29 @@ pub enum Access {
         /// Where in the request they stand.
         credentials_in: CredentialsIn,
     },
+}
+
+impl PartialEq for Access {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Access::Token(token), Access::Token(other)) => secret::same_secret(token, other),
+            (Access::File(file), Access::File(other)) => file == other,
+            (
+                Access::Client { id, secret, endpoint, credentials_in },
+                Access::Client {
+                    id: other_id,
+                    secret: other_secret,
+                    endpoint: other_endpoint,
+                    credentials_in: other_in,
+                },
+            ) => {
+                secret::same_secret(id, other_id)
+                    && secret::same_secret(secret, other_secret)
+                    && (endpoint, credentials_in) == (other_endpoint, other_in)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Where client credentials stand in a token request (RFC 6749 §2.3.1).

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::raw::Secret;
 
@@ -50,4 +50,9 @@ pub fn secret_of_variable(name: &str) -> Result<SecretString, String> {
         "" => what,
         hint => format!("{what}\nhint: {hint}"),
     })
+}
+
+/// Whether two secrets are the same.
+pub(super) fn same_secret(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
 }

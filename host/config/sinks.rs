@@ -7,11 +7,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::secret::same_secret;
 use crate::pattern::Pattern;
 use crate::proxy::Proxies;
 
 /// A sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SinkConfig {
     /// Its name.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct SinkConfig {
 }
 
 /// The kinds of sinks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SinkKind {
     /// Lines on standard output.
     Stdout,
@@ -53,7 +54,7 @@ pub struct Rotation {
 }
 
 /// A server that events are posted to.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct HttpConfig {
     /// Where to; a secret may be in it.
     pub url: Url,
@@ -91,6 +92,24 @@ pub struct Header {
     pub name: String,
     /// Its value, a valid one.
     pub value: SecretString,
+}
+
+impl PartialEq for Header {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && same_secret(&self.value, &other.value)
+    }
+}
+
+impl SinkKind {
+    /// Whether both write to the same file, server or stream.
+    pub fn is_same_place(&self, other: &SinkKind) -> bool {
+        match (self, other) {
+            (SinkKind::Stdout, SinkKind::Stdout) => true,
+            (SinkKind::File { path, .. }, SinkKind::File { path: other, .. }) => path == other,
+            (SinkKind::Http(http), SinkKind::Http(other)) => http.url == other.url,
+            _ => false,
+        }
+    }
 }
 
 impl std::fmt::Debug for HttpConfig {

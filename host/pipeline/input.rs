@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::frame::Chunk;
+use crate::swap::Swap;
 use crate::tally::Tally;
 
 /// Most events that wait.
@@ -24,6 +25,10 @@ pub struct Input {
     kib: Arc<Semaphore>,
     tally: Arc<Tally>,
 }
+
+/// The pipelines that a source hands its frames to. They come and go while it runs: a chunk goes to
+/// those that there are at that moment.
+pub type Outputs = Swap<Input>;
 
 /// Where the pipeline takes them.
 #[derive(Debug)]

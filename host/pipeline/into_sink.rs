@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::batch::RowId;
 use crate::columns::Fields;
 use crate::runner::Reason;
-use crate::sink::{Job, Progress, Refused, SharedSink, Sink, SinkError};
+use crate::sink::{Job, Outdated, Place, Progress, Refused, SharedSink, SinkError};
 
 /// Waits between tries.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
@@ -33,8 +33,30 @@ struct Tries<'a> {
 
 impl Run<'_> {
     /// Writes what is left to a sink, as far as the sink wants it, until each event is in it or
-    /// refused.
-    pub fn sink(&mut self, links: &mut Links, sink: &SharedSink) -> Result<(), Stopped> {
+    /// refused. Where the configuration changes meanwhile, it goes on in the one that takes its place.
+    pub fn sink(&mut self, links: &mut Links, mut sink: SharedSink) -> Result<(), Stopped> {
+        let mut progress = Progress::default();
+        while !self.fill(links, &sink, &mut progress)? {
+            let Some(next) = links.successor(&sink) else {
+                let (pipeline, sink) = (self.pipeline, &*sink.name);
+                tracing::warn!(pipeline, sink, "a batch that waited for it goes on without it");
+                return Ok(());
+            };
+            if !sink.can_go_on_in(&next) {
+                progress = Progress::default();
+            }
+            sink = next;
+        }
+        Ok(())
+    }
+
+    /// Tries until the batch is in the sink; false when the pipeline is not to write to it any more.
+    fn fill(
+        &mut self,
+        links: &mut Links,
+        sink: &SharedSink,
+        progress: &mut Progress,
+    ) -> Result<bool, Stopped> {
         let rows = if sink.wants_all() {
             self.batch.live().to_vec()
         } else {
@@ -42,27 +64,23 @@ impl Run<'_> {
         };
         let rows = if sink.wants_lines { self.prepare(rows, Fields::WHOLE) } else { rows };
         if rows.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let mut held = self.hold(sink)?;
-        let mut progress = Progress::default();
+        let Some(mut place) = self.hold(links, sink)? else { return Ok(false) };
         let mut tries = Tries::new(self.pipeline, sink);
         loop {
-            let lines = self.batch.lines_of(if sink.wants_lines { &rows } else { &[] });
-            let job = Job { pipeline: self.pipeline, lines: &lines, stop: &self.shared.stop };
             let before = progress.reached();
-            let timer = sink.meter.start();
-            let written = held.write(&job, &mut progress);
-            drop(timer);
+            let Ok(written) = self.write(sink, &mut place, &rows, progress) else {
+                return Ok(false);
+            };
             if progress.reached() > before {
                 tries.came_further();
             }
-            drop(lines);
             self.refused_by(sink, &rows, std::mem::take(&mut progress.refused));
             let wait = match written {
                 Ok(()) => {
                     tries.succeeded();
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(SinkError::Stopped) => return Err(Stopped),
                 Err(SinkError::Fatal(error)) => {
@@ -73,19 +91,44 @@ impl Run<'_> {
             };
             // The wait may be long, or the last.
             self.write_letters(links)?;
-            self.rest(wait)?;
+            if !self.rest(links, sink, wait)? {
+                return Ok(false);
+            }
         }
     }
 
-    /// Takes a sink for as long as the batch needs it; another pipeline may have it.
-    fn hold<'a>(&self, sink: &'a SharedSink) -> Result<MutexGuard<'a, dyn Sink>, Stopped> {
-        if let Ok(held) = sink.sink.try_lock() {
-            return Ok(held);
+    fn write(
+        &self,
+        sink: &SharedSink,
+        place: &mut Place,
+        rows: &[RowId],
+        progress: &mut Progress,
+    ) -> Result<Result<(), SinkError>, Outdated> {
+        let open = match sink.within(place)? {
+            Ok(open) => open,
+            Err(error) => return Ok(Err(error)),
+        };
+        let lines = self.batch.lines_of(if sink.wants_lines { rows } else { &[] });
+        let job = Job { pipeline: self.pipeline, lines: &lines, stop: &self.shared.stop };
+        let _timer = sink.meter.start();
+        Ok(open.write(&job, progress))
+    }
+
+    /// Takes a sink's place for as long as the batch needs it; another pipeline may have it. `None` when
+    /// the pipeline is not to write to it any more.
+    fn hold<'a>(
+        &self,
+        links: &mut Links,
+        sink: &'a SharedSink,
+    ) -> Result<Option<MutexGuard<'a, Place>>, Stopped> {
+        if let Ok(held) = sink.place.try_lock() {
+            return Ok(Some(held));
         }
         self.shared.runtime.block_on(async {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
-                held = sink.sink.lock() => Ok(held),
+                held = sink.place.lock() => Ok(Some(held)),
+                () = links.replaced(sink) => Ok(None),
             }
         })
     }
@@ -112,12 +155,14 @@ impl Run<'_> {
         }
     }
 
-    /// Waits, for as long as the host does not stop.
-    fn rest(&self, wait: Duration) -> Result<(), Stopped> {
+    /// Waits, for as long as the host does not stop; false when the pipeline is not to write to the sink
+    /// any more.
+    fn rest(&self, links: &mut Links, sink: &SharedSink, wait: Duration) -> Result<bool, Stopped> {
         self.shared.runtime.block_on(async {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
-                () = tokio::time::sleep(wait) => Ok(()),
+                () = links.replaced(sink) => Ok(false),
+                () = tokio::time::sleep(wait) => Ok(true),
             }
         })
     }

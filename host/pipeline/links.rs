@@ -12,6 +12,7 @@ use crate::columns::Columns;
 use crate::meter::{CallMeter, PipelineMeter};
 use crate::outcome::{Answer, Signal};
 use crate::runner::{Factory, Failure, Plugins, Role, Runner};
+use crate::sink::SharedSink;
 use crate::state::State;
 
 /// One plugin of the pipeline.
@@ -46,9 +47,18 @@ impl Link {
     }
 }
 
-/// All plugins of the pipeline, in order.
+/// What of a pipeline may change while it runs: what its events pass through, and where they go.
+#[derive(Clone)]
+pub struct Wiring {
+    /// Names of plugins in order; `None` for all that there are.
+    pub through: Option<Vec<String>>,
+    /// The sinks.
+    pub sinks: Vec<SharedSink>,
+}
+
+/// All plugins of the pipeline, in order, and its sinks.
 pub(super) struct Links {
-    through: Option<Vec<String>>,
+    wiring: watch::Receiver<Arc<Wiring>>,
     is_built_in: bool,
     plugins: watch::Receiver<Arc<Plugins>>,
     pub chain: Result<Vec<Link>, Held>,
@@ -64,13 +74,13 @@ pub(super) struct Links {
 
 impl Links {
     pub fn new(
-        through: Option<Vec<String>>,
+        wiring: watch::Receiver<Arc<Wiring>>,
         is_built_in: bool,
         plugins: watch::Receiver<Arc<Plugins>>,
         meter: Arc<PipelineMeter>,
     ) -> Self {
         Links {
-            through,
+            wiring,
             is_built_in,
             plugins,
             chain: Err(Held(vec!["it has not begun".to_owned()])),
@@ -82,15 +92,17 @@ impl Links {
         }
     }
 
-    /// Takes over what changed in the plugin directory. Returns whether anything did.
+    /// Takes over what changed in the plugin directory or the wiring. Returns whether anything did.
     pub fn refresh(&mut self) -> bool {
         // A sender that is gone means that nothing will change any more.
-        if !self.is_fresh && !self.plugins.has_changed().unwrap_or(false) {
+        let is_rewired = self.wiring.has_changed().unwrap_or(false);
+        if !self.is_fresh && !is_rewired && !self.plugins.has_changed().unwrap_or(false) {
             return false;
         }
         self.is_fresh = false;
         let plugins = Arc::clone(&self.plugins.borrow_and_update());
-        let resolved = chain::resolve(&plugins, self.through.as_deref(), self.is_built_in);
+        let wiring = Arc::clone(&self.wiring.borrow_and_update());
+        let resolved = chain::resolve(&plugins, wiring.through.as_deref(), self.is_built_in);
         let old = std::mem::replace(&mut self.chain, Ok(Vec::new())).unwrap_or_default();
         self.chain = resolved.and_then(|factories| self.link(&factories, old));
         self.meter.keep(|plugin| plugins.entries.contains_key(plugin));
@@ -104,11 +116,32 @@ impl Links {
 
     /// Waits for a change.
     pub async fn changed(&mut self) {
-        if self.plugins.changed().await.is_err() {
-            // The plugins will never change again.
-            std::future::pending::<()>().await;
+        let Links { plugins, wiring, .. } = self;
+        tokio::select! {
+            () = change_of(plugins) => {}
+            () = change_of(wiring) => {}
         }
         self.is_fresh = true;
+    }
+
+    /// Waits until the pipeline writes no longer to a sink, or not as it did.
+    pub async fn replaced(&mut self, sink: &SharedSink) {
+        while self.wiring.borrow().sinks.iter().any(|other| other.is(sink)) {
+            change_of(&mut self.wiring).await;
+            self.is_fresh = true;
+        }
+    }
+
+    /// The sinks as they are now.
+    pub fn sinks(&self) -> Vec<SharedSink> {
+        self.wiring.borrow().sinks.clone()
+    }
+
+    /// What took the place of a sink that is no longer what it was, if it is written to at all.
+    pub fn successor(&self, sink: &SharedSink) -> Option<SharedSink> {
+        let sinks = self.sinks();
+        let same_name = sinks.iter().find(|other| other.name == sink.name);
+        same_name.or_else(|| sinks.iter().find(|other| other.is_same_place(sink))).cloned()
     }
 
     /// A plugin and its state, by its place.
@@ -160,5 +193,12 @@ impl Links {
             }
         }
         if missing.is_empty() { Ok(chain) } else { Err(Held(missing)) }
+    }
+}
+
+async fn change_of<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        // It will never change again.
+        std::future::pending::<()>().await;
     }
 }

@@ -9,6 +9,7 @@ mod input;
 mod into_sink;
 mod links;
 mod pause;
+mod predecessor;
 mod stages;
 mod worker;
 
@@ -20,7 +21,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use chain::{Held, resolve};
-pub use input::{Gone, Input, Intake, Queue, channel};
+pub use input::{Gone, Input, Intake, Outputs, Queue, channel};
+pub use links::Wiring;
+pub use predecessor::Predecessor;
 
 use crate::alert::{Alert, Board};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
@@ -59,6 +62,7 @@ pub struct Shared {
 pub struct Pending {
     config: PipelineConfig,
     sinks: Vec<SharedSink>,
+    predecessors: Vec<Predecessor>,
     intake: input::Intake,
     queue: Queue,
     tally: Arc<Tally>,
@@ -69,7 +73,15 @@ impl Pending {
     pub fn new(config: PipelineConfig, sinks: Vec<SharedSink>) -> (Pending, Input) {
         let tally = Arc::new(Tally::default());
         let (input, intake) = input::channel(Arc::clone(&tally));
-        (Pending { config, sinks, intake, queue: input.queue(), tally }, input)
+        let queue = input.queue();
+        (Pending { config, sinks, predecessors: Vec::new(), intake, queue, tally }, input)
+    }
+
+    /// Has it begin only when these have drained.
+    #[must_use]
+    pub fn after(mut self, predecessors: Vec<Predecessor>) -> Self {
+        self.predecessors = predecessors;
+        self
     }
 
     /// Starts the pipeline. It ends when all inputs are gone and what was in it is delivered.
@@ -83,17 +95,18 @@ impl Pending {
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let meter = Arc::new(PipelineMeter::default());
         let ended = CancellationToken::new();
+        let (rewire, wiring) = watch::channel(Arc::new(Wiring { through, sinks: self.sinks }));
         let is_over = ended.clone().drop_guard();
         let worker = worker::Worker {
             pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
             links: links::Links::new(
-                through,
+                wiring,
                 is_built_in,
                 shared.plugins.clone(),
                 Arc::clone(&meter),
             ),
             intake: self.intake,
-            sinks: self.sinks,
+            predecessors: self.predecessors,
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),
             meter: Arc::clone(&meter),
@@ -108,7 +121,7 @@ impl Pending {
             worker.run();
         })?;
         let Pending { queue, tally, .. } = self;
-        Ok(Pipeline { name, is_built_in, tally, held, pauses, meter, queue, ended, thread })
+        Ok(Pipeline { name, is_built_in, tally, held, pauses, meter, queue, ended, rewire, thread })
     }
 }
 
@@ -130,10 +143,22 @@ pub struct Pipeline {
     pub queue: Queue,
     /// Cancelled once its thread has ended, however it did.
     pub ended: CancellationToken,
+    rewire: watch::Sender<Arc<Wiring>>,
     thread: JoinHandle<()>,
 }
 
 impl Pipeline {
+    /// Gives it other plugins and sinks, from the next batch on; one that waits for a plugin or a sink
+    /// looks at once. Its queue, its instances and what plugins remember stay.
+    pub fn rewire(&self, wiring: Wiring) {
+        self.rewire.send_replace(Arc::new(wiring));
+    }
+
+    /// What its events pass through, and where they go.
+    pub fn wiring(&self) -> Arc<Wiring> {
+        Arc::clone(&self.rewire.borrow())
+    }
+
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Shared;
@@ -11,11 +12,11 @@ use super::halving::Stopped;
 use super::input::Intake;
 use super::links::Links;
 use super::pause::Pauses;
+use super::predecessor::{self, Predecessor};
 use super::stages::Run;
 use crate::batch::Batch;
 use crate::meter::PipelineMeter;
 use crate::runner::{Failure, Role};
-use crate::sink::SharedSink;
 use crate::tally::Tally;
 use crate::text::now_micros;
 
@@ -31,10 +32,11 @@ pub(super) struct Worker {
     pub intake: Intake,
     pub links: Links,
     pub pauses: Pauses,
-    pub sinks: Vec<SharedSink>,
     pub tally: Arc<Tally>,
     pub held: Arc<Mutex<Option<String>>>,
     pub meter: Arc<PipelineMeter>,
+    /// What must have drained before this one begins.
+    pub predecessors: Vec<Predecessor>,
     pub shared: Shared,
     /// An empty batch, for its memory and the names it knows.
     pub spare: Batch,
@@ -56,9 +58,20 @@ impl Worker {
         let _entered = runtime.enter();
         let mut clock = interval_at(Instant::now() + TICK, TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let may_begin =
+            runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));
+        self.predecessors.clear();
+        if may_begin {
+            self.work(&runtime, &mut clock);
+        }
+        let counts = self.tally.counts();
+        tracing::info!(pipeline = self.name, "{counts}");
+    }
+
+    fn work(&mut self, runtime: &Handle, clock: &mut Interval) {
         self.refresh();
         loop {
-            match runtime.block_on(self.next_step(&mut clock)) {
+            match runtime.block_on(self.next_step(clock)) {
                 Step::Changed => self.refresh(),
                 Step::Tick => self.tick(),
                 Step::Batch => {
@@ -71,8 +84,6 @@ impl Worker {
                 Step::End => break,
             }
         }
-        let counts = self.tally.counts();
-        tracing::info!(pipeline = self.name, "{counts}");
     }
 
     async fn next_step(&mut self, clock: &mut Interval) -> Step {
@@ -175,7 +186,7 @@ impl Worker {
         for name in self.export_names() {
             run.export(&mut self.links, &name)?;
         }
-        for sink in &self.sinks {
+        for sink in self.links.sinks() {
             run.sink(&mut self.links, sink)?;
         }
         run.write_letters(&mut self.links)?;

@@ -116,9 +116,12 @@ pub trait Sink: Send {
 pub struct SharedSink {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// The sink. Held until a batch is in it, tries included, so that batches of several pipelines
-    /// stay whole, and who is asked to wait is asked by none of them.
-    pub sink: Arc<Mutex<dyn Sink>>,
+    /// The place it writes to. Held until a batch is in it, tries included, so that batches of several
+    /// pipelines stay whole, and who is asked to wait is asked by none of them.
+    pub place: Arc<Mutex<Place>>,
+    /// Which of the settings that the place has had are this sink's.
+    version: u64,
+    kind: Arc<SinkKind>,
     /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
@@ -127,7 +130,60 @@ pub struct SharedSink {
     pub meter: Arc<SinkMeter>,
 }
 
+/// Where a sink writes: one file, one server. Settings may change while it is written to; only one
+/// version of them is ever open.
+pub struct Place {
+    version: u64,
+    /// `None` while the next version is not open yet.
+    sink: Option<Box<dyn Sink>>,
+}
+
+/// A place has newer settings than the sink that it was asked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outdated;
+
 impl SharedSink {
+    /// Whether two are the same in all.
+    pub fn is(&self, other: &SharedSink) -> bool {
+        Arc::ptr_eq(&self.name, &other.name)
+    }
+
+    /// Whether a batch of which a part is in this one can go on in the other.
+    pub fn can_go_on_in(&self, other: &SharedSink) -> bool {
+        self.is_same_place(other) && self.types == other.types
+    }
+
+    /// Whether both write to the same place.
+    pub fn is_same_place(&self, other: &SharedSink) -> bool {
+        Arc::ptr_eq(&self.place, &other.place)
+    }
+
+    /// The sink within its place; opens it where others settings were open before, which are closed
+    /// first.
+    ///
+    /// # Errors
+    /// `Outdated` when others have opened it with newer settings, else why it cannot be opened.
+    pub fn within<'a>(
+        &self,
+        place: &'a mut Place,
+    ) -> Result<Result<&'a mut dyn Sink, SinkError>, Outdated> {
+        if place.version > self.version {
+            return Err(Outdated);
+        }
+        if place.version < self.version || place.sink.is_none() {
+            place.sink = None;
+            place.version = self.version;
+            match open_kind(&self.name, &self.kind) {
+                Ok(sink) => place.sink = Some(sink),
+                Err(error) => return Ok(Err(SinkError::retry(error))),
+            }
+        }
+        match &mut place.sink {
+            Some(sink) => Ok(Ok(&mut **sink)),
+            None => Ok(Err(SinkError::retry("it is not open"))),
+        }
+    }
+
     /// Whether it takes all types of events.
     pub fn wants_all(&self) -> bool {
         self.types.is_empty()
@@ -154,26 +210,45 @@ impl SharedSink {
 /// # Errors
 /// Why it cannot be opened.
 pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
-    let named = |what: String| format!("sink.{}: {what}", config.name);
-    let (sink, wants_lines): (Arc<Mutex<dyn Sink>>, bool) = match &config.kind {
-        SinkKind::Stdout => (Arc::new(Mutex::new(StdoutSink)), true),
-        SinkKind::Null => (Arc::new(Mutex::new(NullSink)), false),
-        SinkKind::File { path, rotation } => {
-            let file = FileSink::open(path, rotation.as_ref())
-                .map_err(|error| named(format!("cannot open {}: {error}", path.display())))?;
-            (Arc::new(Mutex::new(file)), true)
-        }
-        SinkKind::Http(http) => {
-            let http = HttpSink::new(&config.name, http).map_err(named)?;
-            (Arc::new(Mutex::new(http)), true)
-        }
-    };
+    let sink = open_kind(&config.name, &config.kind)?;
+    let place = Place { version: 0, sink: Some(sink) };
     Ok(SharedSink {
         name: config.name.as_str().into(),
-        sink,
-        wants_lines,
+        place: Arc::new(Mutex::new(place)),
+        version: 0,
+        wants_lines: !matches!(config.kind, SinkKind::Null),
+        kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
         trouble: Arc::default(),
         meter: Arc::default(),
+    })
+}
+
+/// A sink with other settings in the place of one that is open. It is opened anew, when a batch comes
+/// and the other is done with its own, unless it differs in nothing but name and types.
+pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
+    let is_kept = *before.kind == config.kind;
+    SharedSink {
+        name: config.name.as_str().into(),
+        version: before.version + u64::from(!is_kept),
+        wants_lines: !matches!(config.kind, SinkKind::Null),
+        kind: Arc::new(config.kind.clone()),
+        types: config.types.clone().into(),
+        trouble: Arc::default(),
+        place: Arc::clone(&before.place),
+        meter: Arc::clone(&before.meter),
+    }
+}
+
+fn open_kind(name: &str, kind: &SinkKind) -> Result<Box<dyn Sink>, String> {
+    let named = |what: String| format!("sink.{name}: {what}");
+    Ok(match kind {
+        SinkKind::Stdout => Box::new(StdoutSink),
+        SinkKind::Null => Box::new(NullSink),
+        SinkKind::File { path, rotation } => Box::new(
+            FileSink::open(path, rotation.as_ref())
+                .map_err(|error| named(format!("cannot open {}: {error}", path.display())))?,
+        ),
+        SinkKind::Http(http) => Box::new(HttpSink::new(name, http).map_err(named)?),
     })
 }

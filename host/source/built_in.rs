@@ -7,14 +7,14 @@ use crate::batch::Batch;
 use crate::config::BUILT_IN_SOURCE;
 use crate::decode::{Decoder, Registry, built_in};
 use crate::frame::{Chunk, Frame, Origin};
-use crate::pipeline::Input;
+use crate::pipeline::Outputs;
 use crate::text::{Timestamp, now_micros};
 
 /// Makes events of the host's own and hands them to the pipelines that take from `trommel`.
 #[derive(Clone)]
 pub struct BuiltIn {
     origin: Arc<Origin>,
-    outputs: Arc<[Input]>,
+    outputs: Outputs,
     run: u64,
     number: Arc<AtomicU64>,
     decoder: Decoder,
@@ -22,15 +22,20 @@ pub struct BuiltIn {
 
 impl BuiltIn {
     /// A source for these pipelines; there may be none.
-    pub fn new(outputs: Vec<Input>, registry: Arc<Registry>) -> Self {
+    pub fn new(outputs: Outputs, registry: Arc<Registry>) -> Self {
         let origin = Origin { source: BUILT_IN_SOURCE.into(), stream: BUILT_IN_SOURCE.into() };
         BuiltIn {
             origin: Arc::new(origin),
-            outputs: outputs.into(),
+            outputs,
             run: now_micros(),
             number: Arc::default(),
             decoder: Decoder::new(registry),
         }
+    }
+
+    /// The pipelines that it hands its events to.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// Makes an event. Ids are of this run: its start and a number.
@@ -54,7 +59,7 @@ impl BuiltIn {
 
     /// Hands events on, waiting for room.
     pub async fn send(&self, frames: Vec<Frame>) {
-        for output in self.outputs.iter() {
+        for output in self.outputs.now().iter() {
             let chunk = Chunk::new(Arc::clone(&self.origin), frames.clone());
             if output.send(chunk).await.is_err() {
                 tracing::debug!("a pipeline has stopped; events of trommel's own end there");
@@ -65,6 +70,6 @@ impl BuiltIn {
     /// Hands an event on where there is room at once; gives back how many pipelines had none.
     pub fn try_send(&self, frame: &Frame) -> usize {
         let chunk = || Chunk::new(Arc::clone(&self.origin), vec![frame.clone()]);
-        self.outputs.iter().filter(|output| output.try_send(chunk()).is_err()).count()
+        self.outputs.now().iter().filter(|output| output.try_send(chunk()).is_err()).count()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::frame::{Chunk, Frame, Origin};
-use crate::pipeline::Input;
+use crate::pipeline::Outputs;
 
 /// Most frames that are handed on at once.
 const MAX_FRAMES: usize = 256;
@@ -20,12 +20,12 @@ const MAX_FRAME: u32 = 64 << 20;
 pub struct Replay {
     path: PathBuf,
     origin: Arc<Origin>,
-    outputs: Vec<Input>,
+    outputs: Outputs,
 }
 
 impl Replay {
     /// A source that hands the frames of a file to these pipelines.
-    pub fn new(name: &str, path: PathBuf, stream: &str, outputs: Vec<Input>) -> Self {
+    pub fn new(name: &str, path: PathBuf, stream: &str, outputs: Outputs) -> Self {
         let origin = Origin { source: name.into(), stream: stream.into() };
         Replay { path, origin: Arc::new(origin), outputs }
     }
@@ -50,7 +50,7 @@ impl Replay {
 
     async fn hand_on(&self, frames: Vec<Frame>) {
         let chunk = Chunk::new(Arc::clone(&self.origin), frames);
-        for output in &self.outputs {
+        for output in self.outputs.now().iter() {
             if output.send(chunk.clone()).await.is_err() {
                 output.abandon(chunk.frames.len() as u64);
             }

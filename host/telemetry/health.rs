@@ -17,7 +17,9 @@ pub(super) fn alive(view: &View) -> Result<(), String> {
     }
     // Whoever stops in order ends its threads.
     if !view.ending.is_cancelled() {
-        for pipeline in view.pipelines.iter().filter(|pipeline| pipeline.ended.is_cancelled()) {
+        let pipelines = view.pipelines.now();
+        let stays = pipelines.iter().filter(|pipeline| !pipeline.is_leaving);
+        for pipeline in stays.filter(|pipeline| pipeline.ended.is_cancelled()) {
             wrong.push_str(&format!("pipeline {:?} has ended by itself\n", pipeline.name));
         }
         if view.plugins.has_changed().is_err() {
@@ -36,13 +38,14 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
     if view.ending.is_cancelled() {
         missing.push_str("the host is about to end\n");
     }
-    for pipeline in view.pipelines.iter() {
+    for pipeline in view.pipelines.now().iter().filter(|pipeline| !pipeline.is_leaving) {
         let held = pipeline.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = held.as_ref() {
             missing.push_str(&format!("pipeline {:?} is held: {why}\n", pipeline.name));
         }
     }
-    let statuses = view.streams.iter().map(|status| status.get());
+    let streams = view.streams.now();
+    let statuses = streams.iter().map(|status| status.get());
     for status in statuses.filter(|status| !status.state.is_up()) {
         let (source, stream, state) = (&status.source, &status.stream, status.state.name());
         missing.push_str(&format!("stream {source}/{stream} is {state}: {}\n", status.detail));
@@ -52,8 +55,6 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::source::{SharedStatus, State};
     use crate::telemetry::tests::view;
@@ -62,7 +63,7 @@ mod tests {
     fn alive_until_something_dies_by_itself() {
         let (view, plugins) = view();
         assert_eq!(alive(&view), Ok(()));
-        view.pipelines[0].ended.cancel();
+        view.pipelines.now()[0].ended.cancel();
         drop(plugins);
         let wrong = alive(&view).unwrap_err();
         assert!(wrong.contains("pipeline \"main\" has ended by itself\n"), "{wrong}");
@@ -75,11 +76,12 @@ mod tests {
 
     #[test]
     fn ready_when_nothing_is_missing() {
-        let (mut view, _plugins) = view();
+        let (view, _plugins) = view();
         assert_eq!(ready(&view), Ok(()));
         let stream = SharedStatus::new("hq", "wids");
-        view.streams = Arc::new([stream.clone()]);
-        *view.pipelines[0].held.lock().unwrap() = Some("plugin \"x\" is not there".to_owned());
+        view.streams.set([stream.clone()]);
+        *view.pipelines.now()[0].held.lock().unwrap() =
+            Some("plugin \"x\" is not there".to_owned());
         stream.enter(State::Failing, "HTTP 403", "");
         let missing = ready(&view).unwrap_err();
         assert_eq!(
@@ -87,7 +89,7 @@ mod tests {
             "pipeline \"main\" is held: plugin \"x\" is not there\n\
              stream hq/wids is failing: HTTP 403\n"
         );
-        *view.pipelines[0].held.lock().unwrap() = None;
+        *view.pipelines.now()[0].held.lock().unwrap() = None;
         stream.enter(State::Renewing, "", "");
         assert_eq!(ready(&view), Ok(()));
         view.ending.cancel();

@@ -170,8 +170,9 @@ fn write(metric: &mut MetricEncoder<'_>, kind: MetricType, value: &Value) -> fmt
 }
 
 fn pipelines(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    let pipelines = view.pipelines.now();
     // One look at each tally, so that the page balances.
-    let tallies: Vec<_> = view.pipelines.iter().map(|pipeline| pipeline.tally.counts()).collect();
+    let tallies: Vec<_> = pipelines.iter().map(|pipeline| pipeline.tally.counts()).collect();
     type Get = fn(&crate::tally::Counts) -> u64;
     let of_tally: [(&Family, Get); 5] = [
         (&names::RECEIVED, |counts| counts.received),
@@ -182,12 +183,12 @@ fn pipelines(out: &mut Out<'_>, view: &View) -> fmt::Result {
     ];
     for (family, get) in of_tally {
         out.all(family, |samples| {
-            let mut each = view.pipelines.iter().zip(&tallies);
+            let mut each = pipelines.iter().zip(&tallies);
             each.try_for_each(|(p, counts)| samples.add(&[&p.name], Value::Count(get(counts))))
         })?;
     }
     out.all(&names::DEAD_LETTERS, |samples| {
-        let names = view.pipelines.iter().map(|pipeline| pipeline.name.as_str());
+        let names = pipelines.iter().map(|pipeline| pipeline.name.as_str());
         // What the host's own source had no place for counts under its name.
         for pipeline in names.chain([crate::config::BUILT_IN_SOURCE]) {
             for reason in Reason::ALL {
@@ -213,14 +214,14 @@ fn pipelines(out: &mut Out<'_>, view: &View) -> fmt::Result {
     ];
     for (family, read) in others {
         out.all(family, |samples| {
-            view.pipelines.iter().try_for_each(|p| samples.add(&[&p.name], read(p)))
+            pipelines.iter().try_for_each(|p| samples.add(&[&p.name], read(p)))
         })?;
     }
     Ok(())
 }
 
 fn streams(out: &mut Out<'_>, view: &View) -> fmt::Result {
-    let statuses: Vec<Status> = view.streams.iter().map(|status| status.get()).collect();
+    let statuses: Vec<Status> = view.streams.now().iter().map(|status| status.get()).collect();
     out.all(&names::STREAM_STATE, |samples| {
         for s in &statuses {
             for state in State::ALL {
@@ -312,7 +313,8 @@ fn plugins(out: &mut Out<'_>, plugins: &Plugins) -> fmt::Result {
 
 /// What pipelines measured of the plugins they call.
 fn calls(out: &mut Out<'_>, view: &View) -> fmt::Result {
-    let calls: Vec<_> = view.pipelines.iter().map(|p| (&p.name, p.meter.calls())).collect();
+    let pipelines = view.pipelines.now();
+    let calls: Vec<_> = pipelines.iter().map(|p| (&p.name, p.meter.calls())).collect();
     let each = || calls.iter().flat_map(|(p, calls)| calls.iter().map(move |c| (*p, &c.0, &c.1)));
     out.all(&names::PLUGIN_CALLS, |samples| {
         each().try_for_each(|(pipeline, plugin, meter)| {
@@ -341,8 +343,15 @@ fn calls(out: &mut Out<'_>, view: &View) -> fmt::Result {
 }
 
 fn reloads(out: &mut Out<'_>, reloads: &ReloadMeter) -> fmt::Result {
+    let ReloadMeter { applied, unchanged, refused, .. } = reloads;
+    out.all(&names::CONFIG_RELOADS, |samples| {
+        let results = [("applied", applied), ("failed", refused), ("unchanged", unchanged)];
+        results.into_iter().try_for_each(|(result, count)| {
+            samples.add(&[result], Value::Count(count.load(Ordering::Relaxed)))
+        })
+    })?;
     out.all(&names::RELOADS, |samples| {
-        let ReloadMeter { loaded, failed, removed } = reloads;
+        let ReloadMeter { loaded, failed, removed, .. } = reloads;
         for (result, count) in [("loaded", loaded), ("failed", failed), ("removed", removed)] {
             samples.add(&[result], Value::Count(count.load(Ordering::Relaxed)))?;
         }
@@ -351,12 +360,13 @@ fn reloads(out: &mut Out<'_>, reloads: &ReloadMeter) -> fmt::Result {
 }
 
 fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    let all = view.sinks.now();
     out.all(&names::SINK_SECONDS, |samples| {
-        let mut sinks = view.sinks.iter();
+        let mut sinks = all.iter();
         sinks.try_for_each(|s| samples.add(&[&s.name], Value::spread(&s.meter.seconds)))
     })?;
     out.all(&names::SINK_RETRIES, |samples| {
-        let mut sinks = view.sinks.iter();
+        let mut sinks = all.iter();
         sinks.try_for_each(|s| samples.add(&[&s.name], Value::Count(s.meter.retries())))
     })
 }

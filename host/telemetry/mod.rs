@@ -24,19 +24,21 @@ use crate::pipeline::{Pipeline, Queue};
 use crate::runner::Plugins;
 use crate::sink::SharedSink;
 use crate::source::SharedStatus;
+use crate::swap::Swap;
 use crate::tally::Tally;
 
-/// Everything that is shown, read where it is kept.
+/// Everything that is shown, read where it is kept. What comes and goes with the configuration stands
+/// in lists that are replaced.
 #[derive(Clone)]
 pub struct View {
     /// When the host was started, in microseconds since 1970.
     pub started: u64,
     /// The pipelines.
-    pub pipelines: Arc<[PipelineView]>,
+    pub pipelines: Swap<PipelineView>,
     /// The streams of all sources.
-    pub streams: Arc<[SharedStatus]>,
+    pub streams: Swap<SharedStatus>,
     /// The sinks.
-    pub sinks: Arc<[SinkView]>,
+    pub sinks: Swap<SinkView>,
     /// The plugins.
     pub plugins: tokio::sync::watch::Receiver<Arc<Plugins>>,
     /// What became of files in the plugin directory.
@@ -68,6 +70,8 @@ pub struct PipelineView {
     pub queue: Queue,
     /// Cancelled once its thread has ended, however it did.
     pub ended: CancellationToken,
+    /// Whether the configuration has it no more, and it ends when what it has is settled.
+    pub is_leaving: bool,
 }
 
 impl From<&Pipeline> for PipelineView {
@@ -80,6 +84,7 @@ impl From<&Pipeline> for PipelineView {
             pauses: Arc::clone(&pipeline.pauses),
             queue: pipeline.queue.clone(),
             ended: pipeline.ended.clone(),
+            is_leaving: false,
         }
     }
 }
@@ -127,11 +132,12 @@ mod tests {
             pauses: Arc::new(Histogram::new(crate::histogram::SHORT)),
             queue: input.queue(),
             ended: CancellationToken::new(),
+            is_leaving: false,
         };
         let view = View {
-            pipelines: Arc::new([pipeline]),
-            streams: Arc::new([]),
-            sinks: Arc::new([]),
+            pipelines: vec![pipeline].into(),
+            streams: Swap::default(),
+            sinks: Swap::default(),
             plugins,
             reloads: Arc::default(),
             board: Arc::default(),

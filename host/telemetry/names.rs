@@ -105,6 +105,9 @@ families! {
     SINK_RETRIES: Counter "trommel_sink_retries" ["sink"]
         "Writes that failed and were tried again.";
 
+    CONFIG_RELOADS: Counter "trommel_config_reloads" ["result"]
+        "Times that the configuration was read again: applied, unchanged, or failed, and then all goes on as before.";
+
     ALERTS: Gauge "trommel_alerts_raised" [] "Alerts that are raised.";
 
     CPU: Counter "process_cpu_seconds" [] "Time on processors, user and system, in seconds.";

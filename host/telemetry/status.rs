@@ -55,8 +55,8 @@ impl StatusReport {
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: view.started,
-            sources: view.streams.iter().map(|status| status.get()).collect(),
-            pipelines: view.pipelines.iter().map(pipeline_row).collect(),
+            sources: view.streams.now().iter().map(|status| status.get()).collect(),
+            pipelines: view.pipelines.now().iter().map(pipeline_row).collect(),
             plugins: plugin_rows(&plugins),
             alerts_raised: view.board.len() as u64,
         }

@@ -235,7 +235,7 @@ impl Host {
 }
 
 /// The ids of one stream's events.
-fn ids(events: &[serde_json::Value], stream: &str) -> Vec<String> {
+pub fn ids(events: &[serde_json::Value], stream: &str) -> Vec<String> {
     let of_stream = events.iter().filter(|event| event["stream"] == stream);
     of_stream.map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }

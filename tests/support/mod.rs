@@ -11,7 +11,7 @@ mod sim;
 pub mod tls;
 
 pub use collector::{Collector, Posted, Reply};
-pub use host::{Host, HostDir, Tally};
+pub use host::{Host, HostDir, Tally, ids};
 pub use page::{Family, Page};
 pub use process::{Running, output_of};
 pub use sim::{LedgerLine, Ready, SentLine, Sim};

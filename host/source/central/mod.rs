@@ -19,9 +19,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::CentralConfig;
+use crate::config::{CentralConfig, StreamConfig};
 use crate::frame::Origin;
-use crate::pipeline::Input;
+use crate::pipeline::Outputs;
 use crate::source::SharedStatus;
 use crate::tls::{self, TlsError};
 
@@ -31,7 +31,7 @@ pub struct Central {
     config: CentralConfig,
     tls: Arc<rustls::ClientConfig>,
     tokens: Arc<token::Tokens>,
-    outputs: Vec<Input>,
+    outputs: Outputs,
     window: usize,
 }
 
@@ -54,7 +54,7 @@ impl Central {
     pub fn new(
         name: &str,
         config: CentralConfig,
-        outputs: Vec<Input>,
+        outputs: impl Into<Outputs>,
     ) -> Result<Self, SourceError> {
         let tls = tls::client_config(config.ca_file.as_deref())
             .map_err(|error| SourceError::Tls(name.to_owned(), error))?;
@@ -65,9 +65,14 @@ impl Central {
             config,
             tls,
             tokens: Arc::new(tokens),
-            outputs,
+            outputs: outputs.into(),
             window,
         })
+    }
+
+    /// The pipelines that it hands its frames to.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// Looks for duplicates among so many events of each stream.
@@ -85,34 +90,47 @@ impl Central {
         stop: &CancellationToken,
     ) -> Vec<SharedStatus> {
         let mut statuses = Vec::new();
-        for stream in &self.config.streams {
-            let status = SharedStatus::new(&self.name, &stream.name);
-            let origin =
-                Origin { source: self.name.as_str().into(), stream: stream.name.as_str().into() };
-            let origin = Arc::new(origin);
-            let outlet = outlet::Outlet::new(
-                Arc::clone(&origin),
-                self.outputs.clone(),
-                status.clone(),
-                stop.clone(),
-                self.window,
-            );
-            let stream = stream::Stream {
-                target: handshake::Target::new(&self.config, stream, Arc::clone(&self.tls)),
-                tokens: Arc::clone(&self.tokens),
-                origin,
-                outlet,
-                status: status.clone(),
-                max_frame: self.config.max_frame,
-                max_retries: self.config.max_retries,
-                stop: stop.clone(),
-            };
+        for config in &self.config.streams {
+            let status = SharedStatus::new(&self.name, &config.name);
+            let stream = self.stream(config, status.clone(), stop, stop.clone());
             tasks.spawn(async move {
-                stream.run().await;
+                stream.await;
                 Ok(())
             });
             statuses.push(status);
         }
         statuses
+    }
+
+    /// One stream, to be run as a task. When `stop` is cancelled it closes its connection and hands on
+    /// what it read; when `leave` is cancelled too, what pipelines have no room for is given up soon.
+    pub fn stream(
+        &self,
+        config: &StreamConfig,
+        status: SharedStatus,
+        leave: &CancellationToken,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let origin =
+            Origin { source: self.name.as_str().into(), stream: config.name.as_str().into() };
+        let origin = Arc::new(origin);
+        let outlet = outlet::Outlet::new(
+            Arc::clone(&origin),
+            self.outputs.clone(),
+            status.clone(),
+            leave.clone(),
+            self.window,
+        );
+        let stream = stream::Stream {
+            target: handshake::Target::new(&self.config, config, Arc::clone(&self.tls)),
+            tokens: Arc::clone(&self.tokens),
+            origin,
+            outlet,
+            status,
+            max_frame: self.config.max_frame,
+            max_retries: self.config.max_retries,
+            stop,
+        };
+        stream.run()
     }
 }

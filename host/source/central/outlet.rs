@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::window::{Seen, Window};
 use crate::frame::{Chunk, Frame, Kind, Origin};
-use crate::pipeline::Input;
+use crate::pipeline::{Input, Outputs};
 use crate::source::SharedStatus;
 use crate::text::now_micros;
 
@@ -29,7 +29,7 @@ const MAX_TOO_LARGE: usize = 64;
 /// Where the connections of one stream put their frames.
 pub(super) struct Outlet {
     origin: Arc<Origin>,
-    outputs: Vec<Input>,
+    outputs: Outputs,
     status: SharedStatus,
     runtime: Handle,
     stop: CancellationToken,
@@ -55,7 +55,7 @@ impl Outlet {
     /// An outlet to these pipelines, with a window of so many events.
     pub fn new(
         origin: Arc<Origin>,
-        outputs: Vec<Input>,
+        outputs: Outputs,
         status: SharedStatus,
         stop: CancellationToken,
         window: usize,
@@ -173,7 +173,8 @@ impl Outlet {
     }
 
     fn send(&self, chunk: Chunk) {
-        let Some((last, others)) = self.outputs.split_last() else { return };
+        let outputs = self.outputs.now();
+        let Some((last, others)) = outputs.split_last() else { return };
         for output in others {
             self.send_to(output, chunk.clone());
         }
@@ -276,7 +277,7 @@ impl Drop for Lane {
             self.flush();
         }
         for chunk in self.held.drain(..) {
-            for output in &self.outlet.outputs {
+            for output in self.outlet.outputs.now().iter() {
                 output.abandon(chunk.frames.len() as u64);
             }
         }
@@ -306,7 +307,7 @@ mod tests {
         let origin = Arc::new(Origin { source: "s".into(), stream: "t".into() });
         let status = SharedStatus::new("s", "t");
         let stop = CancellationToken::new();
-        (Outlet::new(origin, vec![input], status.clone(), stop, 100), intake, status)
+        (Outlet::new(origin, vec![input].into(), status.clone(), stop, 100), intake, status)
     }
 
     #[tokio::test]

@@ -1,0 +1,163 @@
+//! What the host tells of itself: to files, to the log, and to pipelines that take from `trommel`. Key
+//! type: [`News`].
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::alert::Alert;
+use crate::config::BUILT_IN_SOURCE;
+use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
+use crate::frame::Frame;
+use crate::meter::ReloadMeter;
+use crate::pipeline::Input;
+use crate::plugin::Change;
+use crate::runner::Reason;
+use crate::source::BuiltIn;
+
+/// What came of reading the configuration again.
+pub(super) enum Told {
+    /// These changes took effect.
+    Applied(Vec<String>),
+    /// There were none.
+    Unchanged,
+    /// It is wrong, or cannot be had; all goes on as before.
+    Failed(String),
+}
+
+/// Who tells.
+pub(super) struct News {
+    pub source: Mutex<Option<BuiltIn>>,
+    pub alerts: Appender,
+    pub dead_letters: Arc<DeadLetters>,
+    pub reloads: Arc<ReloadMeter>,
+    pub runtime: Handle,
+    pub stop: CancellationToken,
+}
+
+impl News {
+    fn source(&self) -> Option<BuiltIn> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of the pipelines that take from `trommel`, so that they can end.
+    pub fn close(&self) {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Hands what is told from now on to these pipelines.
+    pub fn tell_to(&self, pipelines: Vec<Input>) {
+        if let Some(source) = self.source() {
+            source.outputs().set(pipelines);
+        }
+    }
+
+    /// Called on a pipeline's thread, which waits while there is no room: none of them takes from
+    /// `trommel`, so none waits for itself.
+    pub fn tell_alerts(&self, alerts: Vec<Alert>) {
+        let Some(source) = self.source() else { return };
+        let frames: Vec<_> = alerts
+            .iter()
+            .map(|alert| source.event("trommel.alert", &alert.subject, &alert.data))
+            .collect();
+        let lines: String = frames.iter().map(|frame| source.line(frame)).collect();
+        for alert in &alerts {
+            let said = |name: &str| alert.data[name].as_str().unwrap_or_default().to_owned();
+            let (edge, severity) = (said("edge"), said("severity"));
+            tracing::warn!(key = alert.subject, severity, "alert {edge}: {}", said("summary"));
+        }
+        while let Err(error) = self.alerts.append(lines.as_bytes()) {
+            tracing::error!(%error, "alerts.jsonl cannot be written; the pipeline waits");
+            let wait = tokio::time::sleep(Duration::from_secs(1));
+            if self.runtime.block_on(self.stop.run_until_cancelled(wait)).is_none() {
+                break;
+            }
+        }
+        self.runtime.block_on(self.stop.run_until_cancelled(source.send(frames)));
+    }
+
+    /// Called on the thread that loads plugins, which must never wait for a pipeline: that pipeline
+    /// may be waiting for a plugin.
+    pub fn tell_change(&self, change: Change) {
+        let count = match &change {
+            Change::Loaded(_) => &self.reloads.loaded,
+            Change::Failed { .. } => &self.reloads.failed,
+            Change::Removed(_) => &self.reloads.removed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        let (subject, data) = match change {
+            Change::Loaded(info) => {
+                let (plugin, version, role) = (&info.name, &info.version, info.role.name());
+                tracing::info!(plugin, version, role, "plugin loaded");
+                let data = serde_json::json!({
+                    "action": "loaded",
+                    "plugin": info.name,
+                    "version": info.version,
+                    "role": role,
+                    "sha256": info.sha256,
+                });
+                (info.name.clone(), data)
+            }
+            Change::Failed { name, error, is_served } => {
+                let still = if is_served { "; the version before goes on serving" } else { "" };
+                tracing::error!(plugin = name, "plugin {error}{still}");
+                let data = serde_json::json!({
+                    "action": "failed", "plugin": name, "error": error, "served": is_served,
+                });
+                (name, data)
+            }
+            Change::Removed(name) => {
+                tracing::warn!(plugin = name, "plugin removed");
+                let data = serde_json::json!({ "action": "removed", "plugin": name });
+                (name, data)
+            }
+        };
+        self.tell_reload(&subject, &data);
+    }
+
+    /// Tells of a configuration that was read again. Never waits.
+    pub fn tell_config(&self, told: &Told) {
+        let (count, data) = match told {
+            Told::Applied(changes) => {
+                let data = serde_json::json!({ "action": "config", "changes": changes });
+                (&self.reloads.applied, Some(data))
+            }
+            Told::Unchanged => (&self.reloads.unchanged, None),
+            Told::Failed(error) => {
+                let data = serde_json::json!({ "action": "config-failed", "error": error });
+                (&self.reloads.refused, Some(data))
+            }
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(data) = data {
+            self.tell_reload("config", &data);
+        }
+    }
+
+    fn tell_reload(&self, subject: &str, data: &serde_json::Value) {
+        let Some(source) = self.source() else { return };
+        let frame = source.event("trommel.reload", subject, data);
+        let without_room = source.try_send(&frame);
+        if without_room > 0 {
+            self.no_room(&source, &frame, without_room);
+        }
+    }
+
+    fn no_room(&self, source: &BuiltIn, frame: &Frame, pipelines: usize) {
+        let letter = DeadLetter {
+            reason: Reason::Limit,
+            detail: format!("{pipelines} pipelines had no room for an event of trommel's own"),
+            pipeline: BUILT_IN_SOURCE.to_owned(),
+            plugin: String::new(),
+            version: String::new(),
+            event: Some(source.line(frame).trim_end().to_owned()),
+            raw: None,
+        };
+        if let Err(error) = self.dead_letters.write(&[letter]) {
+            tracing::error!(%error, "a dead letter cannot be written");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The sources that run, and how they become those of another configuration: a stream that did not
+//! change keeps its connection. Key type: [`Sources`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{StartError, environment};
+use crate::config::{CentralConfig, Config, SourceConfig, SourceKind, StreamConfig, SubscriberId};
+use crate::pipeline::{Input, Outputs};
+use crate::source::central::{Central, WINDOW, kept_id};
+use crate::source::{Replay, SharedStatus};
+
+/// All sources.
+pub(super) struct Sources {
+    tasks: JoinSet<Result<(), String>>,
+    /// Whether there is one that does not end by itself.
+    is_endless: bool,
+    stop: CancellationToken,
+    data_dir: PathBuf,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    /// As configured, but for the streams.
+    kind: SourceKind,
+    outputs: Outputs,
+    /// `None` for a replay.
+    central: Option<Central>,
+    /// A replay is one stream without a status.
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    config: StreamConfig,
+    status: Option<SharedStatus>,
+    stop: CancellationToken,
+    /// Cancelled once its task has ended, however it did.
+    ended: CancellationToken,
+}
+
+/// Sources that are ready to start, by name.
+pub(super) struct Plan(BTreeMap<String, Central>);
+
+impl Sources {
+    pub fn new(data_dir: &Path) -> Self {
+        Sources {
+            tasks: JoinSet::new(),
+            is_endless: true,
+            stop: CancellationToken::new(),
+            data_dir: data_dir.to_owned(),
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Makes what is new, without connecting it.
+    ///
+    /// # Errors
+    /// What cannot be had.
+    pub fn prepare(&self, config: &Config) -> Result<Plan, StartError> {
+        let streams: usize = config.sources.iter().map(SourceConfig::stream_count).sum();
+        let window = WINDOW / streams.max(1);
+        let mut made = BTreeMap::new();
+        for SourceConfig { name, kind } in &config.sources {
+            let SourceKind::Central(central) = kind else { continue };
+            let running = self.running.get(name);
+            if running.is_some_and(|running| running.kind == without_streams(kind)) {
+                continue;
+            }
+            let outputs = running.map(|running| running.outputs.clone()).unwrap_or_default();
+            made.insert(name.clone(), self.make(name, central, outputs)?.with_window(window));
+        }
+        Ok(Plan(made))
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        config: &CentralConfig,
+        outputs: Outputs,
+    ) -> Result<Central, StartError> {
+        let mut config = config.clone();
+        if config.subscriber_id == SubscriberId::Kept {
+            let what = format!("cannot keep the Subscriber-Id of source.{name}");
+            let id = kept_id(&self.data_dir, name).map_err(environment(what, ""))?;
+            config.subscriber_id = SubscriberId::Given(id);
+        }
+        Central::new(name, config, outputs).map_err(|error| StartError::Unusable(error.to_string()))
+    }
+
+    /// Has a plan take effect: what is gone is stopped and hands on what it has read, what changed
+    /// follows once the one before has ended, and what did not change sees to it that frames go to the
+    /// pipelines there are now.
+    pub fn commit(&mut self, config: &Config, plan: Plan, inputs: impl Fn(&str) -> Vec<Input>) {
+        self.is_endless = config.sources.is_empty()
+            || config.sources.iter().any(|s| matches!(s.kind, SourceKind::Central(_)));
+        let Plan(mut made) = plan;
+        let mut before = std::mem::take(&mut self.running);
+        for SourceConfig { name, kind } in &config.sources {
+            let inputs = inputs(name);
+            if inputs.is_empty() {
+                tracing::warn!(source = name, "no pipeline takes from it; it is not connected");
+                continue;
+            }
+            let next = self.follow(name, kind, before.remove(name), made.remove(name));
+            next.outputs.set(inputs);
+            let next = self.start(name, kind, next);
+            self.running.insert(name.clone(), next);
+        }
+        // These keep their outputs until they have ended: what they have read is handed on.
+        for stream in before.into_values().flat_map(|gone| gone.streams) {
+            stream.stop.cancel();
+        }
+    }
+
+    /// What a source goes on with: the streams that did not change; the others are told to end.
+    fn follow(
+        &self,
+        name: &str,
+        kind: &SourceKind,
+        before: Option<Running>,
+        made: Option<Central>,
+    ) -> Running {
+        let bare = without_streams(kind);
+        let Some(before) = before else {
+            let outputs = made.as_ref().map(|made| made.outputs().clone()).unwrap_or_default();
+            return Running { kind: bare, outputs, central: made, streams: Vec::new() };
+        };
+        let is_same = before.kind == bare;
+        let wanted = streams_of(kind);
+        for stream in &before.streams {
+            if !(is_same && wanted.contains(&stream.config)) {
+                stream.stop.cancel();
+            } else if stream.ended.is_cancelled() && before.central.is_some() {
+                let (source, stream) = (name, &stream.config.name);
+                tracing::info!(source, stream, "had been given up, and is tried again");
+            }
+        }
+        let central = if is_same { before.central } else { made };
+        Running { kind: bare, outputs: before.outputs, central, streams: before.streams }
+    }
+
+    /// Starts the streams that do not run, each after the one of its name before it.
+    fn start(&mut self, name: &str, kind: &SourceKind, mut source: Running) -> Running {
+        let before = std::mem::take(&mut source.streams);
+        for config in streams_of(kind) {
+            let known: Vec<&Stream> =
+                before.iter().filter(|stream| stream.config.name == config.name).collect();
+            let is_over = |stream: &Stream| {
+                stream.stop.is_cancelled()
+                    || (source.central.is_some() && stream.ended.is_cancelled())
+            };
+            if let Some(goes_on) = known.iter().find(|stream| !is_over(stream)) {
+                source.streams.push(goes_on.again());
+                continue;
+            }
+            let status = known.iter().find_map(|stream| stream.status.clone());
+            let after: Vec<_> = known.iter().map(|stream| stream.ended.clone()).collect();
+            let (stop, ended) = (self.stop.child_token(), CancellationToken::new());
+            let is_over = ended.clone().drop_guard();
+            let status = match (kind, &source.central) {
+                (SourceKind::Replay { path, stream }, _) => {
+                    let outputs = source.outputs.clone();
+                    let replay = Replay::new(name, path.clone(), stream, outputs);
+                    let (stop, name, path) = (stop.clone(), name.to_owned(), path.clone());
+                    self.tasks.spawn(async move {
+                        let _is_over = is_over;
+                        all_ended(after).await;
+                        let ended = replay.run(stop).await;
+                        ended.map_err(|error| format!("source.{name}: {}: {error}", path.display()))
+                    });
+                    None
+                }
+                (SourceKind::Central(_), Some(central)) => {
+                    let status = status.unwrap_or_else(|| SharedStatus::new(name, &config.name));
+                    let stream = central.stream(&config, status.clone(), &self.stop, stop.clone());
+                    self.tasks.spawn(async move {
+                        let _is_over = is_over;
+                        all_ended(after).await;
+                        stream.await;
+                        Ok(())
+                    });
+                    Some(status)
+                }
+                // One that is not running was made.
+                (SourceKind::Central(_), None) => continue,
+            };
+            source.streams.push(Stream { config, status, stop, ended });
+        }
+        source
+    }
+
+    /// How the streams are doing.
+    pub fn statuses(&self) -> Vec<SharedStatus> {
+        let streams = self.running.values().flat_map(|source| &source.streams);
+        streams.filter_map(|stream| stream.status.clone()).collect()
+    }
+
+    /// Waits for the end of any. `None` when there is nothing left to wait for.
+    pub async fn next_end(&mut self) -> Option<Result<Result<(), String>, JoinError>> {
+        match self.tasks.join_next().await {
+            None if self.is_endless => std::future::pending().await,
+            end => end,
+        }
+    }
+
+    /// Tells all to end.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end of all.
+    pub async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends those that did not end in time.
+    pub fn abort(&mut self) {
+        self.tasks.abort_all();
+    }
+
+    /// Lets go of the ways into pipelines; tasks and threads that have not ended keep theirs.
+    pub fn close(&mut self) {
+        self.running.clear();
+    }
+}
+
+impl Stream {
+    fn again(&self) -> Stream {
+        Stream {
+            config: self.config.clone(),
+            status: self.status.clone(),
+            stop: self.stop.clone(),
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+async fn all_ended(tasks: Vec<CancellationToken>) {
+    for task in tasks {
+        task.cancelled().await;
+    }
+}
+
+fn without_streams(kind: &SourceKind) -> SourceKind {
+    match kind {
+        SourceKind::Central(central) => SourceKind::Central(Box::new(CentralConfig {
+            streams: Vec::new(),
+            ..(**central).clone()
+        })),
+        replay @ SourceKind::Replay { .. } => replay.clone(),
+    }
+}
+
+fn streams_of(kind: &SourceKind) -> Vec<StreamConfig> {
+    match kind {
+        SourceKind::Central(central) => central.streams.clone(),
+        SourceKind::Replay { stream, .. } => {
+            vec![StreamConfig {
+                name: stream.clone(),
+                path: String::new(),
+                event_types: Vec::new(),
+            }]
+        }
+    }
+}

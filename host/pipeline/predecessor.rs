@@ -1,0 +1,57 @@
+//! Who must have drained before a pipeline begins, so that what they have comes before what it gets.
+//! Key type: [`Predecessor`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Pipeline, Shared};
+
+/// How often it is looked whether one is held.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A pipeline that gets no more frames and ends when what it has is settled.
+#[derive(Clone)]
+pub struct Predecessor {
+    name: String,
+    ended: CancellationToken,
+    held: Arc<Mutex<Option<String>>>,
+}
+
+impl From<&Pipeline> for Predecessor {
+    fn from(pipeline: &Pipeline) -> Self {
+        Predecessor {
+            name: pipeline.name.clone(),
+            ended: pipeline.ended.clone(),
+            held: Arc::clone(&pipeline.held),
+        }
+    }
+}
+
+impl Predecessor {
+    /// One that is held may never end, and is not waited for.
+    fn is_awaited(&self) -> bool {
+        let is_held = self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        !is_held && !self.ended.is_cancelled()
+    }
+}
+
+/// Waits for all of them, and says so. False when the host stops first.
+pub(super) async fn drained(
+    predecessors: &[Predecessor],
+    held: &Mutex<Option<String>>,
+    shared: &Shared,
+) -> bool {
+    while let Some(predecessor) = predecessors.iter().find(|other| other.is_awaited()) {
+        let why = format!("it waits for pipeline {:?} to drain", predecessor.name);
+        *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        tokio::select! {
+            () = shared.stop.cancelled() => return false,
+            () = predecessor.ended.cancelled() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    *held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    true
+}
