@@ -26,6 +26,13 @@ from pathlib import Path
 STREAM = "audit-trail-events"
 # Keeps all: every event has that field, which stands in the middle of its data.
 FILTER = '[config]\nkeep = [{ pointer = "/category", equals = "Config" }]\n'
+# The bundled plugins, each with something to do, but the last: its type never comes.
+PLUGINS = {
+    "filter": FILTER,
+    "transform": '[config]\nredact = ["/ip_address"]\n',
+    "alert": '[[config.rules]]\nname = "deletes"\npointer = "/action"\nequals = "DELETE"\n',
+    "export": '[config]\nurl = "https://localhost:9/"\ntypes = ["never"]\n[egress]\nallow = ["https://localhost:9"]\n',
+}
 
 
 class Server:
@@ -53,27 +60,27 @@ def make_certificates(trommel, directory):
 
 
 def cpu_and_memory(process_id):
-    """Seconds of user and system time, and MiB resident, of a process."""
+    """Seconds of user and system time of a process, and the most MiB that it had resident."""
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])
     status = Path(f"/proc/{process_id}/status").read_text()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    resident = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return ticks / os.sysconf("SC_CLK_TCK"), int(resident.split()[1]) / 1024
 
 
-def run_trommel(args, tls_dir, mode, count, sink, with_filter):
-    """Seconds of processor time for so many events, MiB resident after them, and of live events how
-    many milliseconds each took from the server to the sink's file."""
+def run_trommel(args, tls_dir, mode, count, sink, plugins):
+    """Seconds of processor time for so many events, the most MiB that were resident, of live events how many milliseconds each took from the server to the sink's file, and how
+    many it took from the start of the process to the first line there."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         times = directory / "times" if mode == "live" else None
         server = Server(tls_dir, mode, count, times)
         ready = server.ready
         (directory / "plugins.d").mkdir()
-        if with_filter:
-            (directory / "plugins.d/10-filter.toml").write_text(FILTER)
-            wasm = Path(args.plugins) / "filter.wasm"
-            (directory / "plugins.d/10-filter.wasm").write_bytes(wasm.read_bytes())
+        for number, plugin in enumerate(plugins):
+            path = directory / f"plugins.d/{number}0-{plugin}"
+            path.with_suffix(".toml").write_text(PLUGINS[plugin])
+            path.with_suffix(".wasm").write_bytes((Path(args.plugins) / f"{plugin}.wasm").read_bytes())
         (directory / "secret").write_text(ready["client_secret"])
         to = 'kind = "null"' if sink == "null" else f'kind = "file"\npath = "{directory}/events.jsonl"'
         (directory / "trommel.toml").write_text(
@@ -82,10 +89,12 @@ def run_trommel(args, tls_dir, mode, count, sink, with_filter):
             f'token_endpoint = "{ready["token_endpoint"]}"\nca_file = "{ready["ca_file"]}"\n'
             f'client_id = "{ready["client_id"]}"\nclient_secret = {{ file = "secret" }}\n'
             f'streams = ["{STREAM}"]\n[pipeline.main]\nfrom = ["hq"]\nto = ["out"]\n[sink.out]\n{to}\n')
+        begun = time.monotonic_ns()
         host = subprocess.Popen(
             [args.trommel, "run", "--config", str(directory / "trommel.toml")],
             stderr=open(directory / "log", "w"))
-        arrivals = Arrivals(directory / "events.jsonl", count) if mode == "live" and sink == "file" else None
+        is_watched = sink == "file" and (mode == "live" or count == 1)
+        arrivals = Arrivals(directory / "events.jsonl", count) if is_watched else None
         settled = 0
         deadline = time.time() + 300
         while settled < count:
@@ -96,14 +105,15 @@ def run_trommel(args, tls_dir, mode, count, sink, with_filter):
         seconds, resident = cpu_and_memory(host.pid)
         host.send_signal(signal.SIGTERM)
         host.wait()
-        latencies = arrivals.since(times) if arrivals else []
+        latencies = arrivals.since(times) if times and arrivals else []
+        first = arrivals.first_after(begun) if arrivals else None
         server.stop()
         if sink == "file":
             with open(directory / "events.jsonl", "rb") as lines:
                 written = sum(1 for _ in lines)
             if written != count:
                 sys.exit(f"{written} lines for {count} events")
-        return seconds, resident, latencies
+        return seconds, resident, latencies, first
 
 
 class Arrivals:
@@ -127,6 +137,11 @@ class Arrivals:
                     self.seen.append((lines, now))
                 else:
                     time.sleep(0.0005)
+
+    def first_after(self, begun):
+        """Milliseconds from then to the first line."""
+        self.thread.join(10)
+        return (self.seen[0][1] - begun) / 1e6
 
     def since(self, times):
         """Milliseconds from the write of each event to its line."""
@@ -205,14 +220,14 @@ def compare(args, tls_dir, mode, sink, count, vendor_count, variants):
         seconds, mib["vendor"] = run_vendor(tls_dir, mode, vendor_count, sink)
         vendor.append(seconds / vendor_count * 1e6)
         for variant in variants:
-            seconds, mib[variant], late = run_trommel(args, tls_dir, mode, count, sink, variant)
+            seconds, mib[variant], late, _ = run_trommel(args, tls_dir, mode, count, sink, variant)
             figures.setdefault(variant, []).append((seconds - start[variant]) / count * 1e6)
             latencies += late
     to = "to nothing" if sink == "null" else "to a file"
     made = "" if sink == "null" else ", json.dumps"
     row(f"pycentral, a field compared{made}, {to}", vendor, None, mib["vendor"])
     for variant in variants:
-        what = "decode, filter on a field" if variant else "decode"
+        what = {0: "decode", 1: "decode, filter on a field", 4: "decode, all four bundled plugins"}[len(variant)]
         row(f"trommel, {what}, {to}", figures[variant], statistics.median(vendor), mib[variant])
     return sorted(latencies)
 
@@ -230,12 +245,17 @@ def main():
         tls_dir = make_certificates(args.trommel, Path(name))
         print(f"audit events of 264 B over TLS: processor time per event in microseconds, median and spread of {args.runs} runs")
         print(f"  {'full speed':<44} {'µs':>8} {'least to most':>20} {'events/s/core':>12} {'x vendor':>8} {'MiB':>8}")
-        compare(args, tls_dir, "full", "null", args.events, args.vendor_events, [True])
-        compare(args, tls_dir, "full", "file", args.events, args.vendor_events, [True, False])
+        one, four = ("filter",), tuple(PLUGINS)
+        compare(args, tls_dir, "full", "null", args.events, args.vendor_events, [one, four])
+        compare(args, tls_dir, "full", "file", args.events, args.vendor_events, [one, (), four])
         print("  live, each event in a write of its own")
-        late = compare(args, tls_dir, "live", "file", args.live_events, args.live_events, [True])
+        late = compare(args, tls_dir, "live", "file", args.live_events, args.live_events, [one])
         at = lambda part: late[min(int(len(late) * part), len(late) - 1)]
         print(f"  from the server to the file, ms: p50 {at(0.5):.1f}, p99 {at(0.99):.1f}, p99.9 {at(0.999):.1f}, most {late[-1]:.1f}")
+        # All plugins have been compiled by now.
+        starts = [run_trommel(args, tls_dir, "full", 1, "file", four)[3] for _ in range(max(args.runs, 5))]
+        print(f"  from the start of the process to the first line, four plugins, ms: median {statistics.median(starts):.0f}, "
+              f"{min(starts):.0f} to {max(starts):.0f}")
 
 
 if __name__ == "__main__":
