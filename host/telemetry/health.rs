@@ -11,22 +11,30 @@ use super::View;
 /// # Errors
 /// Threads that have died, a fatal error.
 pub(super) fn alive(view: &View) -> Result<(), String> {
-    let mut wrong = String::new();
-    if let Some(why) = view.fatal.get() {
-        wrong.push_str(&format!("{why}\n"));
-    }
-    // Whoever stops in order ends its threads.
-    if !view.ending.is_cancelled() {
-        let pipelines = view.pipelines.now();
-        let stays = pipelines.iter().filter(|pipeline| !pipeline.is_leaving);
-        for pipeline in stays.filter(|pipeline| pipeline.ended.is_cancelled()) {
-            wrong.push_str(&format!("pipeline {:?} has ended by itself\n", pipeline.name));
-        }
-        if view.plugins.has_changed().is_err() {
-            wrong.push_str("the thread that loads plugins has ended by itself\n");
-        }
-    }
+    // In this order: a fatal error is told before the threads that end of it are seen to have ended.
+    let dead = threads_that_died(view);
+    let wrong = match view.fatal.get() {
+        Some(why) => format!("{why}\n"),
+        None => dead,
+    };
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// A line for each thread that has ended while nobody is stopping the host.
+fn threads_that_died(view: &View) -> String {
+    let mut dead = String::new();
+    if view.ending.is_cancelled() {
+        return dead;
+    }
+    let pipelines = view.pipelines.now();
+    let stays = pipelines.iter().filter(|pipeline| !pipeline.is_leaving);
+    for pipeline in stays.filter(|pipeline| pipeline.ended.is_cancelled()) {
+        dead.push_str(&format!("pipeline {:?} has ended by itself\n", pipeline.name));
+    }
+    if view.plugins.has_changed().is_err() {
+        dead.push_str("the thread that loads plugins has ended by itself\n");
+    }
+    dead
 }
 
 /// Ready: alive, no pipeline is held, every stream is up, and the host is not about to end.
@@ -70,7 +78,13 @@ mod tests {
         assert!(wrong.contains("loads plugins has ended"), "{wrong}");
         view.ending.cancel();
         assert_eq!(alive(&view), Ok(()), "stopping in order is no illness");
+    }
+
+    #[test]
+    fn a_fatal_error_is_told_without_the_threads_that_end_of_it() {
+        let (view, _plugins) = view();
         view.fatal.set("sink.screen: closed".to_owned()).unwrap();
+        view.pipelines.now()[0].ended.cancel();
         assert_eq!(alive(&view), Err("sink.screen: closed\n".to_owned()));
     }
 
