@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,8 +13,10 @@ use bytes::Bytes;
 use serde::Serialize as _;
 use serde_json::value::RawValue;
 
+use crate::frame::Origin;
 use crate::runner::Reason;
-use crate::text::{Timestamp, format_time};
+use crate::store::{Letter, Stage};
+use crate::text::{Timestamp, format_time, now_micros};
 
 /// One dead letter.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct DeadLetter {
     pub plugin: String,
     /// Its version.
     pub version: String,
+    /// By which sink it was refused; empty where it was none.
+    pub sink: String,
+    /// Where it came from.
+    pub origin: Option<Arc<Origin>>,
     /// The event's line, if it has one.
     pub event: Option<String>,
     /// The frame as received, if there was one.
@@ -48,6 +54,28 @@ struct Line<'a> {
 }
 
 impl DeadLetter {
+    /// As it is stored.
+    pub fn to_stored(&self) -> Letter {
+        let name = |of: fn(&Origin) -> &Arc<str>| {
+            self.origin.as_deref().map(|origin| of(origin).to_string()).unwrap_or_default()
+        };
+        Letter {
+            time: now_micros(),
+            reason: self.reason,
+            detail: self.detail.clone(),
+            stage: match (&*self.plugin, &*self.sink) {
+                ("", "") => Stage::Decode,
+                ("", sink) => Stage::Sink(sink.to_owned()),
+                (plugin, _) => Stage::Plugin(plugin.to_owned()),
+            },
+            version: self.version.clone(),
+            source: name(|origin| &origin.source),
+            stream: name(|origin| &origin.stream),
+            event: self.event.clone(),
+            raw: self.raw.as_ref().map(|raw| raw.to_vec()),
+        }
+    }
+
     /// As a line, with its newline.
     ///
     /// # Errors

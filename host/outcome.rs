@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::line;
 use crate::text::is_json;
 
@@ -46,7 +48,7 @@ pub struct Outcomes {
 }
 
 /// How bad an alert is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Severity {
     /// Worth knowing.
     Info,
@@ -68,7 +70,7 @@ impl Severity {
 }
 
 /// Whether an alert begins or ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edge {
     /// It is so now.
     Raise,
@@ -77,7 +79,7 @@ pub enum Edge {
 }
 
 /// One alert, raised or cleared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// What it is about; of its plugin only.
     pub key: String,

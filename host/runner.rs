@@ -66,10 +66,29 @@ pub struct Info {
     pub role: Role,
     /// What it wants.
     pub wants: Wants,
+    /// How much it may remember in a pipeline, and for how long.
+    pub memory: Remembers,
+}
+
+/// How much a plugin may remember in a pipeline, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Remembers {
+    /// All keys and values together, in bytes.
+    pub most: usize,
+    /// How long it remembers what it does not set again; `None` for ever.
+    pub life: Option<std::time::Duration>,
+}
+
+impl Default for Remembers {
+    fn default() -> Self {
+        Remembers { most: crate::state::MAX_TOTAL, life: None }
+    }
 }
 
 /// Why an event became a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Reason {
     /// There is no event in the frame, or its payload is not what it should be.
     Decode,
@@ -85,11 +104,13 @@ pub enum Reason {
     Fault,
     /// An export plugin or a sink will never take it.
     Refused,
+    /// It was in the journal and cannot be read any more, or had to make room before it was delivered.
+    Lost,
 }
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::Decode,
         Reason::Trap,
         Reason::Timeout,
@@ -97,6 +118,7 @@ impl Reason {
         Reason::Answer,
         Reason::Fault,
         Reason::Refused,
+        Reason::Lost,
     ];
 
     /// Those that a call of a plugin fails for.
@@ -113,6 +135,7 @@ impl Reason {
             Reason::Answer => "answer",
             Reason::Fault => "fault",
             Reason::Refused => "refused",
+            Reason::Lost => "lost",
         }
     }
 }

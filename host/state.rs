@@ -1,8 +1,12 @@
 //! What a plugin remembers: keys and values of one (pipeline, plugin) pair, with an undo log, so
-//! that a call that fails leaves no trace. Pure. Key type: [`State`].
+//! that a call that fails leaves no trace, and a list of what changed, so that it can be stored with
+//! the pipeline's cursor. Pure. Key type: [`State`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 1 << 10;
@@ -39,16 +43,55 @@ pub enum StateError {
 /// Keys and values.
 #[derive(Debug, Default)]
 pub struct State {
-    entries: BTreeMap<String, String>,
+    entries: BTreeMap<String, Value>,
     bytes: usize,
+    /// The most that `bytes` may be.
+    most: Option<usize>,
+    /// The time of the current call, in microseconds since 1970.
+    now: u64,
     /// What each change of the current call replaced, oldest first.
-    undo: Vec<(String, Option<String>)>,
+    undo: Vec<(String, Option<Value>)>,
+    /// The keys that changed since they were last asked for; `None` where nobody asks.
+    changed: Option<BTreeSet<String>>,
+}
+
+#[derive(Debug, Clone)]
+struct Value {
+    text: String,
+    /// When it was set.
+    set: u64,
+}
+
+/// A key that changed, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// Its value; `None` when it was taken away.
+    pub value: Option<String>,
+    /// When it was set, in microseconds since 1970.
+    pub set: u64,
 }
 
 impl State {
+    /// A state that notes what changes.
+    pub fn stored() -> State {
+        State { changed: Some(BTreeSet::new()), ..State::default() }
+    }
+
+    /// Begins a call: the time of all that changes in it.
+    pub fn begin(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// Sets the most bytes of all keys and values together; what is there already stays.
+    pub fn limit(&mut self, most: usize) {
+        self.most = Some(most.min(MAX_TOTAL));
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.get(key).map(String::as_str)
+        self.entries.get(key).map(|value| value.text.as_str())
     }
 
     /// Gives a key a value.
@@ -58,10 +101,13 @@ impl State {
     pub fn set(&mut self, key: &str, value: String) -> Result<(), StateError> {
         within("a key", key.len(), MAX_KEY)?;
         within("a value", value.len(), MAX_VALUE)?;
-        let before = self.entries.get(key).map_or(0, |old| key.len() + old.len());
+        let before = self.entries.get(key).map_or(0, |old| key.len() + old.text.len());
         let after = self.bytes - before + key.len() + value.len();
-        within("a whole", after, MAX_TOTAL)?;
+        if after > self.bytes {
+            within("a whole", after, self.most.unwrap_or(MAX_TOTAL))?;
+        }
         self.bytes = after;
+        let value = Value { text: value, set: self.now };
         let old = self.entries.insert(key.to_owned(), value);
         self.undo.push((key.to_owned(), old));
         Ok(())
@@ -70,7 +116,7 @@ impl State {
     /// Takes a key away, if it is there.
     pub fn remove(&mut self, key: &str) {
         if let Some(old) = self.entries.remove(key) {
-            self.bytes -= key.len() + old.len();
+            self.bytes -= key.len() + old.text.len();
             self.undo.push((key.to_owned(), Some(old)));
         }
     }
@@ -103,24 +149,81 @@ impl State {
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(move |(key, _)| key.starts_with(prefix))
             .take(limit)
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .map(|(key, value)| (key.as_str(), value.text.as_str()))
     }
 
     /// Keeps what changed since the last `keep` or `undo`.
     pub fn keep(&mut self) {
-        self.undo.clear();
+        match &mut self.changed {
+            Some(changed) => changed.extend(self.undo.drain(..).map(|(key, _)| key)),
+            None => self.undo.clear(),
+        }
     }
 
     /// Takes back what changed since the last `keep` or `undo`.
     pub fn undo(&mut self) {
         while let Some((key, old)) = self.undo.pop() {
             if let Some(new) = self.entries.remove(&key) {
-                self.bytes -= key.len() + new.len();
+                self.bytes -= key.len() + new.text.len();
             }
             if let Some(old) = old {
-                self.bytes += key.len() + old.len();
+                self.bytes += key.len() + old.text.len();
                 self.entries.insert(key, old);
             }
+        }
+    }
+
+    /// Takes away what was set longer ago than `life`, seen from `now` in microseconds since 1970. Says
+    /// how many keys.
+    pub fn expire(&mut self, now: u64, life: Duration) -> usize {
+        let oldest = now.saturating_sub(u64::try_from(life.as_micros()).unwrap_or(u64::MAX));
+        let old: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, value)| value.set < oldest)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &old {
+            self.remove(key);
+        }
+        self.keep();
+        old.len()
+    }
+
+    /// What changed since this was last asked, by key, as it is now.
+    pub fn changes(&mut self) -> Vec<Change> {
+        let Some(changed) = &mut self.changed else { return Vec::new() };
+        let changed = std::mem::take(changed);
+        let entries = &self.entries;
+        let change = |key: String| {
+            let value = entries.get(&key);
+            let set = value.map_or(0, |value| value.set);
+            Change { value: value.map(|value| value.text.clone()), set, key }
+        };
+        changed.into_iter().map(change).collect()
+    }
+
+    /// All of it, by key.
+    pub fn whole(&self) -> Vec<Change> {
+        let entry = |(key, value): (&String, &Value)| Change {
+            key: key.clone(),
+            value: Some(value.text.clone()),
+            set: value.set,
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
+    /// Takes over changes that were stored. They do not count as changes.
+    pub fn restore(&mut self, changes: Vec<Change>) {
+        for Change { key, value, set } in changes {
+            let old = match value {
+                Some(text) => {
+                    self.bytes += key.len() + text.len();
+                    self.entries.insert(key.clone(), Value { text, set })
+                }
+                None => self.entries.remove(&key),
+            };
+            self.bytes -= old.map_or(0, |old| key.len() + old.text.len());
         }
     }
 
@@ -171,6 +274,48 @@ mod tests {
         assert!(state.add("t", 1).is_err());
         state.set("n", i64::MAX.to_string()).unwrap();
         assert!(state.add("n", 1).is_err());
+    }
+
+    #[test]
+    fn what_changed_is_told_once_and_can_be_restored() {
+        let mut state = State::stored();
+        state.begin(7);
+        state.set("a", "1".into()).unwrap();
+        state.set("b", "2".into()).unwrap();
+        state.keep();
+        state.set("a", "failed".into()).unwrap();
+        state.undo();
+        state.remove("b");
+        state.keep();
+        let changes = state.changes();
+        let change = |key: &str, value: Option<&str>, set| Change {
+            key: key.into(),
+            value: value.map(str::to_owned),
+            set,
+        };
+        assert_eq!(changes, [change("a", Some("1"), 7), change("b", None, 0)]);
+        assert_eq!(state.changes(), []);
+        let mut restored = State::stored();
+        restored.set("b", "old".into()).unwrap();
+        restored.keep();
+        restored.restore(changes);
+        assert_eq!(restored.whole(), state.whole());
+        assert_eq!(restored.bytes(), state.bytes());
+    }
+
+    #[test]
+    fn what_was_set_long_ago_expires() {
+        let mut state = State::stored();
+        for (second, key) in [(1, "old"), (5, "new")] {
+            state.begin(second * 1_000_000);
+            state.set(key, "v".into()).unwrap();
+            state.keep();
+        }
+        state.changes();
+        assert_eq!(state.expire(6_000_000, Duration::from_secs(3)), 1);
+        assert_eq!((state.get("old"), state.get("new")), (None, Some("v")));
+        assert_eq!(state.changes().len(), 1, "what expired is a change");
+        assert_eq!(state.expire(0, Duration::MAX), 0, "a clock that was set back ends nothing");
     }
 
     #[test]

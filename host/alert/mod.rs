@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::outcome::{Edge, Signal};
 use crate::runner::Info;
+use crate::store::Raised;
 
 /// Most alerts that are remembered as raised, of all plugins together.
 const MAX_RAISED: usize = 100_000;
@@ -27,6 +28,24 @@ struct Key {
     key: String,
 }
 
+/// An alert that is to be told, with its number in its pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Grows, across restarts too; 0 where nothing is kept across restarts.
+    pub number: u64,
+    /// The alert.
+    pub alert: Alert,
+}
+
+/// What signals came to.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// What is to be told.
+    pub news: Vec<Alert>,
+    /// What is raised now, or no longer.
+    pub changes: Vec<Raised>,
+}
+
 /// An alert that is newly raised or cleared: the data of its event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
@@ -37,9 +56,14 @@ pub struct Alert {
 }
 
 impl Board {
-    /// Takes signals in order and gives back those that are news.
-    pub fn take(&self, pipeline: &str, plugin: &Info, signals: Vec<Signal>) -> Vec<Alert> {
+    /// Takes signals in order; gives back what is news, and what changed.
+    pub fn take(&self, pipeline: &str, plugin: &Info, signals: Vec<Signal>) -> Taken {
         let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Taken::default();
+        let mut changed = |key: &str, signal| {
+            let (plugin, key) = (plugin.name.clone(), key.to_owned());
+            taken.changes.push(Raised { plugin, key, signal });
+        };
         let mut news = Vec::new();
         for signal in signals {
             let key = Key {
@@ -58,7 +82,10 @@ impl Board {
                             "{MAX_RAISED} alerts are raised; this one is told but not remembered"
                         );
                     } else {
-                        raised.insert(key, signal.clone());
+                        let before = raised.insert(key, signal.clone());
+                        if before.as_ref() != Some(&signal) {
+                            changed(&signal.key, Some(signal.clone()));
+                        }
                     }
                     if is_new {
                         news.push(alert(pipeline, plugin, &signal, &signal));
@@ -67,12 +94,38 @@ impl Board {
                 Edge::Clear => {
                     // What it was about is told again: a clear need not repeat it.
                     if let Some(was) = raised.remove(&key) {
+                        changed(&signal.key, None);
                         news.push(alert(pipeline, plugin, &signal, &was));
                     }
                 }
             }
         }
-        news
+        taken.news = news;
+        taken
+    }
+
+    /// Takes over alerts that were raised before a restart.
+    pub fn restore(
+        &self,
+        pipeline: &str,
+        alerts: impl IntoIterator<Item = ((String, String), Signal)>,
+    ) {
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((plugin, key), signal) in alerts {
+            raised.insert(Key { pipeline: pipeline.to_owned(), plugin, key }, signal);
+        }
+    }
+
+    /// The alerts of a pipeline that are raised.
+    pub fn raised(&self, pipeline: &str) -> Vec<Raised> {
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = raised.iter().filter(|(key, _)| key.pipeline == pipeline);
+        let entry = |(key, signal): (&Key, &Signal)| Raised {
+            plugin: key.plugin.clone(),
+            key: key.key.clone(),
+            signal: Some(signal.clone()),
+        };
+        ours.map(entry).collect()
     }
 
     /// How many alerts are raised.
@@ -137,11 +190,12 @@ mod tests {
             sha256: String::new(),
             role: Role::Alert,
             wants: Wants::default(),
+            memory: Default::default(),
         };
         let board = Board::default();
         let told = |signals: &[(&str, Edge)]| -> Vec<String> {
             let signals = signals.iter().map(|(key, edge)| signal(key, *edge)).collect();
-            let news = board.take("main", &plugin, signals);
+            let news = board.take("main", &plugin, signals).news;
             news.iter()
                 .map(|a| format!("{} {}", a.subject, a.data["edge"].as_str().unwrap()))
                 .collect()

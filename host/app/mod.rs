@@ -2,6 +2,7 @@
 //! order. Nothing imports this but `cli` and tests. Key type: [`App`].
 
 mod data_dir;
+mod durable;
 mod news;
 mod pipelines;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use self::data_dir::{open_in, own_data_dir, write_whole};
+use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
 use self::sources::Sources;
@@ -72,6 +74,7 @@ pub struct App {
     config: Config,
     sources: Sources,
     pipelines: Pipelines,
+    durable: Option<Durable>,
     leave: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
@@ -102,6 +105,10 @@ impl App {
         let address = listener.local_addr().map_err(cannot("listen on"))?;
         let dead_letters = open_in(&config.data_dir, "dead-letters.jsonl", DeadLetters::open)?;
         let alerts = open_in(&config.data_dir, "alerts.jsonl", Appender::open)?;
+        let mut durable = match &config.journal {
+            Some(journal) => Some(Durable::open(&config.data_dir, journal)?),
+            None => None,
+        };
         let registry = Arc::new(Registry::built_in());
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let news = Arc::new(News {
@@ -128,7 +135,7 @@ impl App {
             board: Arc::clone(&board),
             announce: {
                 let news = Arc::clone(&news);
-                Arc::new(move |alerts| news.tell_alerts(alerts))
+                Arc::new(move |pipeline, alerts| news.tell_alerts(pipeline, alerts))
             },
             on_fatal: {
                 let shown = Arc::clone(&shown_fatal);
@@ -145,9 +152,16 @@ impl App {
         let mut pipelines = Pipelines::new(shared);
         let mut sources = Sources::new(&config.data_dir);
         let plan = sources.prepare(config)?;
-        pipelines.commit(pipelines.prepare(config)?);
+        if let Some(durable) = &mut durable {
+            durable.release_others(config);
+        }
+        let untold = durable.as_ref().map(Durable::untold).unwrap_or_default();
+        pipelines.commit(pipelines.prepare(config, &mut durable)?);
         news.tell_to(pipelines.inputs_for(BUILT_IN_SOURCE));
         drop(opened);
+        if let Some(durable) = &durable {
+            durable.tell(untold, |pipeline, alerts| news.tell_alerts(pipeline, alerts)).await;
+        }
         sources.commit(config, plan, |source| pipelines.inputs_for(source));
 
         let listen_file = config.data_dir.join("listen.addr");
@@ -167,11 +181,16 @@ impl App {
             fatal: shown_fatal,
         };
         let server = tokio::spawn(telemetry::serve(listener, view.clone(), stop.clone()));
+        match &durable {
+            Some(durable) => tracing::info!("{}", durable.guarantee()),
+            None => tracing::warn!("{}", durable::NO_JOURNAL),
+        }
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
         Ok(App {
             config: config.clone(),
             sources,
             pipelines,
+            durable,
             leave,
             stop,
             ending,
@@ -226,9 +245,11 @@ impl App {
         now.data_dir.clone_from(&self.config.data_dir);
         now.plugin_dir.clone_from(&self.config.plugin_dir);
         now.listen = self.config.listen;
+        now.journal.clone_from(&self.config.journal);
         let changes = reload::changes(&self.config, &now);
         let sources = self.sources.prepare(&now).map_err(|error| error.to_string())?;
-        let pipelines = self.pipelines.prepare(&now).map_err(|error| error.to_string())?;
+        let pipelines =
+            self.pipelines.prepare(&now, &mut self.durable).map_err(|error| error.to_string())?;
         self.pipelines.commit(pipelines);
         self.news.tell_to(self.pipelines.inputs_for(BUILT_IN_SOURCE));
         self.sources.commit(&now, sources, |source| self.pipelines.inputs_for(source));
@@ -274,6 +295,7 @@ impl App {
         let all_ended = async {
             wait_for(&self.pipelines.closed(false), None).await;
             self.news.close();
+            self.pipelines.close_built_in();
             wait_for(&self.pipelines.closed(true), None).await;
         };
         tokio::pin!(all_ended);
@@ -287,6 +309,9 @@ impl App {
     }
 
     fn look_after(&mut self) -> Result<(), String> {
+        if let Some(durable) = &mut self.durable {
+            durable.look_after();
+        }
         if self.pipelines.look_after()? {
             self.show();
         }
@@ -314,6 +339,7 @@ impl App {
         self.pipelines.close();
         wait_for(&self.pipelines.closed(false), Some(deadline)).await;
         self.news.close();
+        self.pipelines.close_built_in();
         wait_for(&self.pipelines.closed(true), Some(deadline)).await;
         self.stop.cancel();
         let last = Some(Instant::now() + LAST_GRACE);
@@ -327,6 +353,9 @@ impl App {
             } else if !pipeline.join() {
                 tracing::error!(pipeline = name, "had died of a fault of the host's");
             }
+        }
+        if let Some(durable) = &self.durable {
+            durable.close();
         }
         self.server.abort();
         if let Err(error) = std::fs::remove_file(&self.listen_file) {

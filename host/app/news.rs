@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alert::Alert;
+use crate::alert::Told as ToldAlert;
 use crate::config::BUILT_IN_SOURCE;
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::frame::Frame;
@@ -57,14 +57,19 @@ impl News {
 
     /// Called on a pipeline's thread, which waits while there is no room: none of them takes from
     /// `trommel`, so none waits for itself.
-    pub fn tell_alerts(&self, alerts: Vec<Alert>) {
+    pub fn tell_alerts(&self, pipeline: &str, alerts: Vec<ToldAlert>) {
         let Some(source) = self.source() else { return };
         let frames: Vec<_> = alerts
             .iter()
-            .map(|alert| source.event("trommel.alert", &alert.subject, &alert.data))
+            .map(|told| {
+                let alert = &told.alert;
+                // One that is told again after a crash has the id that it had.
+                let id = (told.number > 0).then(|| format!("{pipeline}-{}", told.number));
+                source.event(id, "trommel.alert", &alert.subject, &alert.data)
+            })
             .collect();
         let lines: String = frames.iter().map(|frame| source.line(frame)).collect();
-        for alert in &alerts {
+        for ToldAlert { alert, .. } in &alerts {
             let said = |name: &str| alert.data[name].as_str().unwrap_or_default().to_owned();
             let (edge, severity) = (said("edge"), said("severity"));
             tracing::warn!(key = alert.subject, severity, "alert {edge}: {}", said("summary"));
@@ -139,7 +144,7 @@ impl News {
 
     fn tell_reload(&self, subject: &str, data: &serde_json::Value) {
         let Some(source) = self.source() else { return };
-        let frame = source.event("trommel.reload", subject, data);
+        let frame = source.event(None, "trommel.reload", subject, data);
         let without_room = source.try_send(&frame);
         if without_room > 0 {
             self.no_room(&source, &frame, without_room);
@@ -153,6 +158,8 @@ impl News {
             pipeline: BUILT_IN_SOURCE.to_owned(),
             plugin: String::new(),
             version: String::new(),
+            sink: String::new(),
+            origin: None,
             event: Some(source.line(frame).trim_end().to_owned()),
             raw: None,
         };

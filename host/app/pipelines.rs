@@ -3,11 +3,14 @@
 //! Key type: [`Pipelines`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::durable::Durable;
 use super::{StartError, environment};
 use crate::config::{BUILT_IN_SOURCE, Config, PipelineConfig, SinkConfig};
-use crate::pipeline::{Input, Pending, Pipeline, Predecessor, Shared, Wiring};
+use crate::pipeline::{Close, Input, Pending, Pipeline, Predecessor, Shared, Wiring};
 use crate::sink::{self, SharedSink};
+use crate::store::Store;
 use crate::tally::Counts;
 use crate::telemetry::{PipelineView, SinkView};
 
@@ -18,6 +21,8 @@ pub(super) struct Pipelines {
     sinks: Sinks,
     /// Those that the configuration has no more, until what they have is settled.
     leaving: Vec<Pipeline>,
+    /// The ways into those that end last.
+    open: Vec<Close>,
     /// What became of the events of those that have ended since.
     gone: Counts,
 }
@@ -27,7 +32,7 @@ type Sinks = BTreeMap<String, (SinkConfig, SharedSink)>;
 struct Running {
     config: PipelineConfig,
     pipeline: Pipeline,
-    input: Input,
+    close: Close,
 }
 
 /// What is ready to take effect.
@@ -44,6 +49,7 @@ impl Pipelines {
             running: BTreeMap::new(),
             sinks: BTreeMap::new(),
             leaving: Vec::new(),
+            open: Vec::new(),
             gone: Counts::default(),
         }
     }
@@ -52,24 +58,34 @@ impl Pipelines {
     ///
     /// # Errors
     /// What cannot be had.
-    pub fn prepare(&self, config: &Config) -> Result<Plan, StartError> {
+    pub fn prepare(
+        &self,
+        config: &Config,
+        durable: &mut Option<Durable>,
+    ) -> Result<Plan, StartError> {
         let mut sinks = Sinks::new();
+        let store = durable.as_ref().map(|durable| Arc::clone(&durable.store));
         for sink in &config.sinks {
-            sinks.insert(sink.name.clone(), (sink.clone(), self.sink(sink)?));
+            let opened = self.sink(sink, store.as_ref())?;
+            sinks.insert(sink.name.clone(), (sink.clone(), opened));
         }
         let mut plan = Plan { sinks, added: Vec::new(), kept: Vec::new() };
         for pipeline in &config.pipelines {
             if self.keeps(pipeline) {
                 plan.kept.push(pipeline.clone());
             } else {
-                plan.added.push(self.begin(pipeline, &plan.sinks, config)?);
+                plan.added.push(self.begin(pipeline, &plan.sinks, config, durable)?);
             }
         }
         Ok(plan)
     }
 
     /// A sink that is open stays open; one whose place is open follows in it.
-    fn sink(&self, config: &SinkConfig) -> Result<SharedSink, StartError> {
+    fn sink(
+        &self,
+        config: &SinkConfig,
+        store: Option<&Arc<Store>>,
+    ) -> Result<SharedSink, StartError> {
         if let Some((before, sink)) = self.sinks.get(&config.name)
             && before == config
         {
@@ -80,7 +96,7 @@ impl Pipelines {
         let same_name = self.sinks.get(&config.name).filter(is_same_place);
         match same_name.or_else(|| self.sinks.values().find(is_same_place)) {
             Some((_, before)) => Ok(sink::succeed(before, config)),
-            None => sink::open(config).map_err(StartError::Unusable),
+            None => sink::open(config, store).map_err(StartError::Unusable),
         }
     }
 
@@ -96,12 +112,21 @@ impl Pipelines {
         config: &PipelineConfig,
         sinks: &Sinks,
         all: &Config,
+        durable: &mut Option<Durable>,
     ) -> Result<Running, StartError> {
-        let (pending, input) = Pending::new(config.clone(), sinks_of(config, sinks));
+        let to = sinks_of(config, sinks);
+        let (pending, close) = match durable {
+            Some(durable) => {
+                let (from, kept) = durable.kept(config)?;
+                Pending::from_journal(config.clone(), to, &durable.journal, from, kept)
+                    .map_err(environment("cannot read the journal".to_owned(), ""))?
+            }
+            None => Pending::new(config.clone(), to),
+        };
         let no_thread = environment("cannot start a thread".to_owned(), "");
         let pending = pending.after(self.predecessors(config, all));
         let pipeline = pending.start(self.shared.clone()).map_err(no_thread)?;
-        Ok(Running { config: config.clone(), pipeline, input })
+        Ok(Running { config: config.clone(), pipeline, close })
     }
 
     /// Those that drain, now or soon, and have events that must come before the first of a new
@@ -142,6 +167,7 @@ impl Pipelines {
             if !is_same {
                 running.pipeline.rewire(Wiring { through: config.through.clone(), sinks });
             }
+            running.close.take_from(&config.from);
             running.config = config;
             self.running.insert(running.config.name.clone(), running);
         }
@@ -158,7 +184,12 @@ impl Pipelines {
     /// The ways into those that take from a source.
     pub fn inputs_for(&self, source: &str) -> Vec<Input> {
         let takes = |running: &&Running| running.config.from.iter().any(|from| from == source);
-        self.running.values().filter(takes).map(|running| running.input.clone()).collect()
+        let mut inputs = self.running.values().filter(takes).map(|running| running.close.input());
+        match inputs.next() {
+            // All read the same journal.
+            Some(input @ Input::Journal(_)) => vec![input],
+            first => first.into_iter().chain(inputs).collect(),
+        }
     }
 
     /// What is shown of them: one that drains too, unless its name is another's by now.
@@ -202,9 +233,20 @@ impl Pipelines {
         Ok(has_ended)
     }
 
-    /// Lets go of the ways in, so that pipelines end once the sources have let go too.
+    /// Lets go of the ways in, so that pipelines end once the sources have let go too. Those that take
+    /// from `trommel` go on until [`Pipelines::close_built_in`]: the others have alerts to tell.
     pub fn close(&mut self) {
-        self.leaving.extend(std::mem::take(&mut self.running).into_values().map(|r| r.pipeline));
+        for running in std::mem::take(&mut self.running).into_values() {
+            if running.pipeline.is_built_in {
+                self.open.push(running.close);
+            }
+            self.leaving.push(running.pipeline);
+        }
+    }
+
+    /// Has those end too that take from `trommel`.
+    pub fn close_built_in(&mut self) {
+        self.open.clear();
     }
 
     /// Those that are closed: with those that take from `trommel`, or without.

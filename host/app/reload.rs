@@ -9,6 +9,7 @@ pub(super) fn fixed(before: &Config, now: &Config) -> Vec<&'static str> {
         ("data_dir", before.data_dir != now.data_dir),
         ("plugin_dir", before.plugin_dir != now.plugin_dir),
         ("listen", before.listen != now.listen),
+        ("journal", before.journal != now.journal),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

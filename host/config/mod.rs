@@ -4,6 +4,7 @@
 
 mod check;
 mod environment;
+mod journal;
 mod plugin_file;
 pub mod raw;
 mod secret;
@@ -22,6 +23,7 @@ use url::Url;
 use crate::proxy::Proxies;
 
 pub use environment::proxies as environment_proxies;
+pub use journal::{Begin, JournalConfig, WhenFull};
 pub use plugin_file::{Egress, Limits, PluginFile};
 pub use secret::secret_of_variable;
 pub use sinks::{Format, Header, HttpConfig, Rotation, SinkConfig, SinkKind};
@@ -41,6 +43,8 @@ pub struct Config {
     pub plugin_dir: PathBuf,
     /// Where metrics, health and the status API listen.
     pub listen: SocketAddr,
+    /// The journal; `None` where it is switched off.
+    pub journal: Option<JournalConfig>,
     /// The sources, by name.
     pub sources: Vec<SourceConfig>,
     /// The pipelines, by name.
@@ -190,6 +194,8 @@ pub struct PipelineConfig {
     pub through: Option<Vec<String>>,
     /// Names of sinks.
     pub to: Vec<String>,
+    /// Where in the journal it begins when it is new.
+    pub begin: Begin,
 }
 
 /// Name of the source that is always there: alerts, reloads and the like as events.

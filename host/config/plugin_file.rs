@@ -12,6 +12,9 @@ use url::{Origin, Url};
 
 use super::{ConfigError, Problem, check, raw, secret, units};
 
+/// The most that a plugin may remember in a pipeline.
+const MAX_STATE: usize = crate::state::MAX_TOTAL;
+
 /// What a plugin is given.
 #[derive(Debug, Clone, Default)]
 pub struct PluginFile {
@@ -32,11 +35,21 @@ pub struct Limits {
     pub time: Duration,
     /// Size of one answer, in bytes.
     pub output: usize,
+    /// Size of what it remembers in each pipeline, in bytes.
+    pub state: usize,
+    /// How long it remembers what it does not set again; `None` for ever.
+    pub state_life: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { memory: 64 << 20, time: Duration::from_secs(1), output: 16 << 20 }
+        Limits {
+            memory: 64 << 20,
+            time: Duration::from_secs(1),
+            output: 16 << 20,
+            state: MAX_STATE,
+            state_life: None,
+        }
     }
 }
 
@@ -99,6 +112,8 @@ impl Reading<'_> {
         Limits {
             memory: self.size("limits.memory", raw.memory.as_deref(), defaults.memory),
             output: self.size("limits.output", raw.output.as_deref(), defaults.output),
+            state: self.state(raw.state.as_deref(), defaults.state),
+            state_life: self.state_life(raw.state_life.as_deref()),
             time: match raw.time.as_deref().map(units::duration) {
                 None => defaults.time,
                 Some(Ok(time)) if time >= Duration::from_millis(20) => time,
@@ -124,6 +139,23 @@ impl Reading<'_> {
                 default
             }
         }
+    }
+
+    fn state(&mut self, text: Option<&str>, default: usize) -> usize {
+        let size = self.size("limits.state", text, default);
+        if size > MAX_STATE {
+            self.problem("limits.state", "64MiB is the most".to_owned(), "");
+        }
+        size.min(MAX_STATE)
+    }
+
+    fn state_life(&mut self, text: Option<&str>) -> Option<Duration> {
+        match units::duration(text?) {
+            Ok(life) if life >= Duration::from_secs(1) => return Some(life),
+            Ok(_) => self.problem("limits.state_life", "1s is the least".to_owned(), ""),
+            Err(what) => self.problem("limits.state_life", what, ""),
+        }
+        None
     }
 
     fn egress(&mut self, raw: &raw::Egress) -> Egress {

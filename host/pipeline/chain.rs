@@ -103,6 +103,7 @@ mod tests {
                     sha256: String::new(),
                     role,
                     wants: Wants::default(),
+                    memory: Default::default(),
                 };
                 Arc::new(Fake(Arc::new(info))) as Arc<dyn Factory>
             }),

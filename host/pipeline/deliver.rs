@@ -8,6 +8,7 @@ use super::links::Links;
 use super::stages::Run;
 use crate::backoff::Backoff;
 use crate::batch::RowId;
+use crate::dead_letter::DeadLetter;
 use crate::outcome::{Answer, Delivery, Fault};
 use crate::runner::{Failure, Info, Reason};
 
@@ -157,7 +158,12 @@ impl Run<'_> {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         while !self.letters.is_empty() {
             match self.shared.dead_letters.write(&self.letters) {
-                Ok(()) => self.letters.clear(),
+                Ok(()) => {
+                    if self.is_stored {
+                        self.settled.extend(self.letters.iter().map(DeadLetter::to_stored));
+                    }
+                    self.letters.clear();
+                }
                 Err(error) => {
                     tracing::error!(pipeline = self.pipeline, %error, "dead letters cannot be written; the pipeline waits");
                     self.pause(links, backoff.next_wait())?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::MutexGuard;
 
 use super::halving::Stopped;
+use super::keeping::Keeping;
 use super::links::Links;
 use super::stages::Run;
 use crate::backoff::Backoff;
@@ -34,9 +35,14 @@ struct Tries<'a> {
 impl Run<'_> {
     /// Writes what is left to a sink, as far as the sink wants it, until each event is in it or
     /// refused. Where the configuration changes meanwhile, it goes on in the one that takes its place.
-    pub fn sink(&mut self, links: &mut Links, mut sink: SharedSink) -> Result<(), Stopped> {
+    pub fn sink(
+        &mut self,
+        links: &mut Links,
+        mut sink: SharedSink,
+        keeping: &mut Option<Keeping>,
+    ) -> Result<(), Stopped> {
         let mut progress = Progress::default();
-        while !self.fill(links, &sink, &mut progress)? {
+        while !self.fill(links, &sink, &mut progress, keeping)? {
             let Some(next) = links.successor(&sink) else {
                 let (pipeline, sink) = (self.pipeline, &*sink.name);
                 tracing::warn!(pipeline, sink, "a batch that waited for it goes on without it");
@@ -56,6 +62,7 @@ impl Run<'_> {
         links: &mut Links,
         sink: &SharedSink,
         progress: &mut Progress,
+        keeping: &mut Option<Keeping>,
     ) -> Result<bool, Stopped> {
         let rows = if sink.wants_all() {
             self.batch.live().to_vec()
@@ -77,12 +84,21 @@ impl Run<'_> {
                 tries.came_further();
             }
             self.refused_by(sink, &rows, std::mem::take(&mut progress.refused));
+            self.wrote.append(&mut progress.wrote);
             let wait = match written {
                 Ok(()) => {
                     tries.succeeded();
                     return Ok(true);
                 }
                 Err(SinkError::Stopped) => return Err(Stopped),
+                Err(SinkError::Commit) => {
+                    // Those of the batches before; this one is not over.
+                    if let Some(keeping) = keeping {
+                        keeping.flush(self.shared)?;
+                    }
+                    progress.is_committed = true;
+                    continue;
+                }
                 Err(SinkError::Fatal(error)) => {
                     (self.shared.on_fatal)(&format!("sink.{}: {error}", sink.name));
                     return Err(Stopped);
@@ -148,6 +164,9 @@ impl Run<'_> {
             let detail = format!("sink.{}: {detail}", sink.name);
             if self.batch.refuse(row) {
                 self.letter(row, None, Reason::Refused, detail);
+                if let Some(letter) = self.letters.last_mut() {
+                    letter.sink = sink.name.to_string();
+                }
             } else {
                 let id = self.batch.id(row);
                 tracing::warn!(pipeline = self.pipeline, id, detail, "refused here too");

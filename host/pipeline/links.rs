@@ -13,7 +13,7 @@ use crate::meter::{CallMeter, PipelineMeter};
 use crate::outcome::{Answer, Signal};
 use crate::runner::{Factory, Failure, Plugins, Role, Runner};
 use crate::sink::SharedSink;
-use crate::state::State;
+use crate::state::{Change, State};
 
 /// One plugin of the pipeline.
 pub(super) struct Link {
@@ -38,12 +38,19 @@ impl Link {
         now: u64,
         state: &mut State,
     ) -> Result<Answer, Failure> {
+        self.begin(now, state);
         self.meter.measure(columns.len(), || self.runner.run(columns, now, state))
     }
 
     /// Lets time pass for an alert plugin, and measures it.
     pub fn tick(&mut self, now: u64, state: &mut State) -> Result<Vec<Signal>, Failure> {
+        self.begin(now, state);
         self.meter.measure(0, || self.runner.tick(now, state))
+    }
+
+    fn begin(&self, now: u64, state: &mut State) {
+        state.begin(now);
+        state.limit(self.runner.info().memory.most);
     }
 }
 
@@ -64,6 +71,8 @@ pub(super) struct Links {
     pub chain: Result<Vec<Link>, Held>,
     /// By plugin; outlives instances and versions.
     states: BTreeMap<String, State>,
+    /// Whether what changes in them is noted, to be committed.
+    is_stored: bool,
     is_fresh: bool,
     /// What has taken effect and is not told yet.
     pub news: Vec<News>,
@@ -85,6 +94,7 @@ impl Links {
             plugins,
             chain: Err(Held(vec!["it has not begun".to_owned()])),
             states: BTreeMap::new(),
+            is_stored: false,
             is_fresh: true,
             news: Vec::new(),
             replaced: Vec::new(),
@@ -147,8 +157,43 @@ impl Links {
     /// A plugin and its state, by its place.
     pub fn get(&mut self, place: usize) -> Option<(&mut Link, &mut State)> {
         let link = self.chain.as_mut().ok()?.get_mut(place)?;
-        let state = self.states.entry(link.name().to_owned()).or_default();
+        let Links { states, is_stored, .. } = self;
+        let name = &link.runner.info().name;
+        if !states.contains_key(name) {
+            let state = if *is_stored { State::stored() } else { State::default() };
+            states.insert(name.clone(), state);
+        }
+        let state = states.get_mut(name)?;
         Some((link, state))
+    }
+
+    /// What plugins remembered before a restart; from now on what changes is noted.
+    pub fn restore(&mut self, saved: BTreeMap<String, BTreeMap<String, Change>>) {
+        self.is_stored = true;
+        for (plugin, entries) in saved {
+            let mut state = State::stored();
+            state.restore(entries.into_values().collect());
+            self.states.insert(plugin, state);
+        }
+    }
+
+    /// What plugins remember, by plugin: of those that are not there at the moment too.
+    pub fn states(&mut self) -> impl Iterator<Item = (&String, &mut State)> {
+        self.states.iter_mut()
+    }
+
+    /// Takes away what plugins have remembered for longer than they may.
+    pub fn expire(&mut self, now: u64) {
+        for link in self.chain.iter().flatten() {
+            let info = link.runner.info();
+            let Some(life) = info.memory.life else { continue };
+            if let Some(state) = self.states.get_mut(&info.name) {
+                let count = state.expire(now, life);
+                if count > 0 {
+                    tracing::debug!(plugin = info.name, count, "keys expired");
+                }
+            }
+        }
     }
 
     /// The places of the plugins that do not export.

@@ -4,35 +4,41 @@
 
 mod chain;
 mod deliver;
+mod draft;
 mod halving;
 mod input;
 mod into_sink;
+mod keeping;
 mod links;
 mod pause;
 mod predecessor;
+mod queue;
 mod stages;
 mod worker;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use chain::{Held, resolve};
-pub use input::{Gone, Input, Intake, Outputs, Queue, channel};
+pub use input::{Close, Gone, Input, Intake, Outputs, Queue, channel};
 pub use links::Wiring;
 pub use predecessor::Predecessor;
 
-use crate::alert::{Alert, Board};
+use crate::alert::{Board, Told};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
 use crate::dead_letter::DeadLetters;
 use crate::decode::Decoder;
 use crate::histogram::Histogram;
+use crate::journal::Journal;
 use crate::meter::PipelineMeter;
 use crate::runner::Plugins;
 use crate::sink::SharedSink;
+use crate::store::{Saved, Store};
 use crate::tally::Tally;
 
 /// What all pipelines share.
@@ -46,8 +52,8 @@ pub struct Shared {
     pub dead_letters: Arc<DeadLetters>,
     /// Which alerts are raised.
     pub board: Arc<Board>,
-    /// Tells of alerts. Blocks while there is no room for them.
-    pub announce: Arc<dyn Fn(Vec<Alert>) + Send + Sync>,
+    /// Tells of a pipeline's alerts. Blocks while there is no room for them.
+    pub announce: Arc<dyn Fn(&str, Vec<Told>) + Send + Sync>,
     /// Called when a sink will never work again.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     /// Where waiting is done.
@@ -58,6 +64,16 @@ pub struct Shared {
     pub stop: CancellationToken,
 }
 
+/// What was kept of a pipeline, and where what becomes of it is kept.
+pub struct Kept {
+    /// Where.
+    pub store: Arc<Store>,
+    /// What there was; `None` for a pipeline that is new.
+    pub saved: Option<Saved>,
+    /// How often it commits.
+    pub every: Duration,
+}
+
 /// A pipeline that has its way in, and is about to start.
 pub struct Pending {
     config: PipelineConfig,
@@ -66,15 +82,47 @@ pub struct Pending {
     intake: input::Intake,
     queue: Queue,
     tally: Arc<Tally>,
+    kept: Option<Kept>,
 }
 
 impl Pending {
-    /// Makes the way into a pipeline.
-    pub fn new(config: PipelineConfig, sinks: Vec<SharedSink>) -> (Pending, Input) {
+    /// Gives a pipeline a way out of the journal, from a record on, and what was kept of it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn from_journal(
+        config: PipelineConfig,
+        sinks: Vec<SharedSink>,
+        journal: &Arc<Journal>,
+        from: u64,
+        kept: Kept,
+    ) -> std::io::Result<(Pending, Close)> {
         let tally = Arc::new(Tally::default());
-        let (input, intake) = input::channel(Arc::clone(&tally));
-        let queue = input.queue();
-        (Pending { config, sinks, predecessors: Vec::new(), intake, queue, tally }, input)
+        let mut feed = journal.feed(from, &config.from, &tally)?;
+        let close = Close::Feed {
+            end: feed.end(),
+            interests: Arc::clone(feed.interests()),
+            journal: Arc::clone(journal),
+        };
+        let queue = Queue::Feed(Arc::clone(&tally), feed.taken());
+        let intake = Intake::Feed(Box::new(feed));
+        let (predecessors, kept) = (Vec::new(), Some(kept));
+        Ok((Pending { config, sinks, predecessors, intake, queue, tally, kept }, close))
+    }
+
+    /// Makes the way into a pipeline where there is no journal.
+    pub fn new(config: PipelineConfig, sinks: Vec<SharedSink>) -> (Pending, Close) {
+        let tally = Arc::new(Tally::default());
+        let (front, back) = queue::channel(Arc::clone(&tally));
+        let (queue, intake) = (Queue::Room(front.room()), Intake::Queue(back));
+        let close = Close::Queue(Input::Queue(front));
+        let predecessors = Vec::new();
+        (Pending { config, sinks, predecessors, intake, queue, tally, kept: None }, close)
+    }
+
+    /// Shows how full the way into it is.
+    pub fn queue(&self) -> Queue {
+        self.queue.clone()
     }
 
     /// Has it begin only when these have drained.
@@ -106,6 +154,8 @@ impl Pending {
                 Arc::clone(&meter),
             ),
             intake: self.intake,
+            kept: self.kept,
+            keeping: None,
             predecessors: self.predecessors,
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),

@@ -1,14 +1,19 @@
 //! A batch through the filters, transforms and alert plugins of a pipeline. Key type: [`Run`].
 
+use std::sync::Arc;
+
 use super::Shared;
 use super::halving::{self, Part, Stopped};
 use super::links::Link;
 use crate::batch::{Batch, RowId};
 use crate::columns::Fields;
 use crate::dead_letter::DeadLetter;
+use crate::frame::Origin;
 use crate::outcome::{Answer, Fault, Signal};
 use crate::runner::{Info, Reason, Role};
+use crate::sink::Wrote;
 use crate::state::State;
+use crate::store::Letter;
 
 /// One batch on its way, and what is to be told of it.
 pub(super) struct Run<'a> {
@@ -18,12 +23,20 @@ pub(super) struct Run<'a> {
     /// Microseconds since 1970: the time of all calls with this batch.
     pub now: u64,
     pub letters: Vec<DeadLetter>,
+    /// Where the frames come from: the number of the first that does not, in order.
+    pub origins: Vec<(u32, Arc<Origin>)>,
+    /// What was written to files.
+    pub wrote: Vec<Wrote>,
+    /// Whether dead letters are committed, besides being written.
+    pub is_stored: bool,
+    /// Those that are to be.
+    pub settled: Vec<Letter>,
 }
 
 impl Run<'_> {
     /// Runs one plugin on the events it wants. Its signals come back.
     pub fn stage(&mut self, link: &mut Link, state: &mut State) -> Result<Vec<Signal>, Stopped> {
-        let info = std::sync::Arc::clone(link.runner.info());
+        let info = Arc::clone(link.runner.info());
         let rows = self.rows_for(&info);
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -101,6 +114,12 @@ impl Run<'_> {
         }
     }
 
+    /// Where a frame comes from.
+    fn origin(&self, frame: u32) -> Option<Arc<Origin>> {
+        let place = self.origins.partition_point(|(end, _)| *end <= frame);
+        self.origins.get(place).map(|(_, origin)| Arc::clone(origin))
+    }
+
     /// A dead letter of an event.
     pub fn letter(&mut self, row: RowId, plugin: Option<&Info>, reason: Reason, detail: String) {
         let raw = self.batch.frame(self.batch.frame_of(row)).bytes.clone();
@@ -110,10 +129,27 @@ impl Run<'_> {
             pipeline: self.pipeline.to_owned(),
             plugin: plugin.map(|info| info.name.clone()).unwrap_or_default(),
             version: plugin.map(|info| info.version.clone()).unwrap_or_default(),
+            sink: String::new(),
+            origin: self.origin(self.batch.frame_of(row)),
             event: self.batch.line_of(row, &self.shared.decoder),
             raw: Some(raw),
         };
         self.letters.push(letter);
+    }
+
+    /// A dead letter of frames that are not there any more.
+    pub fn lost_letter(&mut self, detail: String) {
+        self.letters.push(DeadLetter {
+            reason: Reason::Lost,
+            detail,
+            pipeline: self.pipeline.to_owned(),
+            plugin: String::new(),
+            version: String::new(),
+            sink: String::new(),
+            origin: None,
+            event: None,
+            raw: None,
+        });
     }
 
     /// A dead letter of a frame that holds no event.
@@ -125,6 +161,8 @@ impl Run<'_> {
             pipeline: self.pipeline.to_owned(),
             plugin: String::new(),
             version: String::new(),
+            sink: String::new(),
+            origin: self.origin(frame),
             event: None,
             raw: Some(self.batch.frame(frame).bytes.clone()),
         });

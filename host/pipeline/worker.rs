@@ -1,6 +1,7 @@
 //! The thread of a pipeline: waits for events, time or changes, and does one thing at a time. Key
 //! type: [`Worker`].
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +11,18 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::Shared;
 use super::halving::Stopped;
 use super::input::Intake;
+use super::keeping::Keeping;
 use super::links::Links;
 use super::pause::Pauses;
 use super::predecessor::{self, Predecessor};
 use super::stages::Run;
+use crate::alert::{Taken, Told};
 use crate::batch::Batch;
+use crate::journal::Taken as Input;
 use crate::meter::PipelineMeter;
-use crate::runner::{Failure, Role};
+use crate::outcome::Signal;
+use crate::runner::{Failure, Info, Role};
+use crate::store::Saved;
 use crate::tally::Tally;
 use crate::text::now_micros;
 
@@ -35,6 +41,10 @@ pub(super) struct Worker {
     pub tally: Arc<Tally>,
     pub held: Arc<Mutex<Option<String>>>,
     pub meter: Arc<PipelineMeter>,
+    /// What was kept of it, and where what becomes of it is kept.
+    pub kept: Option<super::Kept>,
+    /// How far it came, where that is kept.
+    pub keeping: Option<Keeping>,
     /// What must have drained before this one begins.
     pub predecessors: Vec<Predecessor>,
     pub shared: Shared,
@@ -45,6 +55,7 @@ pub(super) struct Worker {
 /// What is to be done next.
 enum Step {
     Batch,
+    Commit,
     Tick,
     Changed,
     End,
@@ -61,8 +72,13 @@ impl Worker {
         let may_begin =
             runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));
         self.predecessors.clear();
-        if may_begin {
+        if may_begin && self.restore() {
             self.work(&runtime, &mut clock);
+        }
+        if let Some(keeping) = &mut self.keeping
+            && keeping.flush(&self.shared).is_err()
+        {
+            tracing::warn!(pipeline = self.name, "not all is committed: some comes again");
         }
         let counts = self.tally.counts();
         tracing::info!(pipeline = self.name, "{counts}");
@@ -74,11 +90,19 @@ impl Worker {
             match runtime.block_on(self.next_step(clock)) {
                 Step::Changed => self.refresh(),
                 Step::Tick => self.tick(),
+                Step::Commit => {
+                    if self.commit().is_err() {
+                        break;
+                    }
+                }
                 Step::Batch => {
                     if self.batch().is_err() {
                         break;
                     }
                     self.links.drop_replaced();
+                    if self.commit().is_err() {
+                        break;
+                    }
                     self.pauses.batch_ended(self.intake.has_more());
                 }
                 Step::End => break,
@@ -94,6 +118,7 @@ impl Worker {
             () = self.shared.stop.cancelled() => Step::End,
             () = self.links.changed() => Step::Changed,
             _ = clock.tick(), if has_alerts => Step::Tick,
+            () = due(self.keeping.as_ref()) => Step::Commit,
             () = self.shared.leave.cancelled(), if is_held => Step::End,
             is_there = self.intake.wait(), if !is_held => {
                 if is_there { Step::Batch } else { Step::End }
@@ -139,12 +164,72 @@ impl Worker {
                 Err(Failure::Stopped) => return,
             }
         }
+        self.links.expire(now);
+        self.boundary();
     }
 
-    fn announce(&self, plugin: &crate::runner::Info, signals: Vec<crate::outcome::Signal>) {
-        let news = self.shared.board.take(&self.name, plugin, signals);
-        if !news.is_empty() {
-            (self.shared.announce)(news);
+    fn announce(&mut self, plugin: &Info, signals: Vec<Signal>) {
+        if signals.is_empty() {
+            return;
+        }
+        let Taken { news, changes } = self.shared.board.take(&self.name, plugin, signals);
+        match &mut self.keeping {
+            // Told once it is certain that they will not be raised again after a restart.
+            Some(keeping) => {
+                let news = keeping.number_news(news);
+                keeping.draft.news(news);
+                keeping.draft.alerts(changes);
+            }
+            None if news.is_empty() => {}
+            None => {
+                let told = news.into_iter().map(|alert| Told { number: 0, alert });
+                (self.shared.announce)(&self.name, told.collect());
+            }
+        }
+    }
+
+    /// Goes on where it was: false when that is not possible.
+    fn restore(&mut self) -> bool {
+        let Some(kept) = self.kept.take() else { return true };
+        let cursor = match &self.intake {
+            Intake::Feed(feed) => feed.cursor(),
+            Intake::Queue(_) => 0,
+        };
+        let saved = kept.saved;
+        let started = Keeping::start(
+            &self.name,
+            cursor,
+            saved.as_ref(),
+            &kept.store,
+            kept.every,
+            &self.shared,
+        );
+        match started {
+            Ok(keeping) => self.keeping = Some(keeping),
+            Err(error) => {
+                let why = format!("pipeline {:?}: cannot start a thread: {error}", self.name);
+                (self.shared.on_fatal)(&why);
+                return false;
+            }
+        }
+        let Saved { states, alerts, .. } = saved.unwrap_or_default();
+        self.shared.board.restore(&self.name, alerts);
+        self.links.restore(states);
+        true
+    }
+
+    /// The end of a batch, or of something like it: what plugins remember is that of the cursor.
+    fn boundary(&mut self) {
+        let Worker { keeping, links, shared, name, .. } = self;
+        if let Some(keeping) = keeping {
+            keeping.boundary(links.states(), || shared.board.raised(name));
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Stopped> {
+        match &mut self.keeping {
+            Some(keeping) => keeping.step(&self.shared),
+            None => Ok(()),
         }
     }
 
@@ -155,7 +240,7 @@ impl Worker {
             return Ok(());
         }
         self.pauses.over();
-        let chunks = self.intake.take(MAX_EVENTS, MAX_BYTES);
+        let Input { chunks, cursor, lost } = self.intake.take(MAX_EVENTS, MAX_BYTES);
         let read: Vec<_> =
             chunks.iter().map(|chunk| (chunk.received, chunk.frames.len() as u64)).collect();
         let (shared, name) = (self.shared.clone(), self.name.clone());
@@ -165,7 +250,12 @@ impl Worker {
             batch: std::mem::take(&mut self.spare),
             now: now_micros(),
             letters: Vec::new(),
+            origins: Vec::new(),
+            wrote: Vec::new(),
+            is_stored: self.keeping.is_some(),
+            settled: Vec::new(),
         };
+        let lost = self.lost(&mut run, &lost);
         for chunk in chunks {
             for frame in chunk.frames {
                 let number = run.batch.frame_count() as u32;
@@ -175,6 +265,7 @@ impl Worker {
                     run.frame_letter(number, error.reason(), error.to_string());
                 }
             }
+            run.origins.push((run.batch.frame_count() as u32, chunk.origin));
         }
         for place in self.links.inner_places() {
             let Some((link, state)) = self.links.get(place) else { continue };
@@ -187,14 +278,33 @@ impl Worker {
             run.export(&mut self.links, &name)?;
         }
         for sink in self.links.sinks() {
-            run.sink(&mut self.links, sink)?;
+            run.sink(&mut self.links, sink, &mut self.keeping)?;
         }
         run.write_letters(&mut self.links)?;
-        self.tally.end(run.batch.finish());
+        let mut ends = run.batch.finish();
+        ends.dead_lettered += lost;
+        self.tally.end(ends);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.draft.came_to(cursor);
+            keeping.draft.letters(std::mem::take(&mut run.settled));
+            keeping.draft.wrote(std::mem::take(&mut run.wrote));
+        }
+        self.boundary();
         run.batch.clear();
         self.spare = run.batch;
         self.meter.batch(&read);
         Ok(())
+    }
+
+    /// What was received and cannot be read any more: dead letters without a frame.
+    fn lost(&self, run: &mut Run<'_>, lost: &[Range<u64>]) -> u64 {
+        for range in lost {
+            let (from, to) = (range.start, range.end - 1);
+            tracing::error!(pipeline = self.name, from, to, "records of the journal are lost");
+            let detail = format!("records {from} to {to} of the journal cannot be read any more");
+            run.lost_letter(detail);
+        }
+        lost.iter().map(|range| range.end - range.start).sum()
     }
 
     /// Export plugins by name: places may change while one waits.
@@ -202,5 +312,13 @@ impl Worker {
         let chain = self.links.chain.as_deref().unwrap_or_default();
         let exports = chain.iter().filter(|link| link.role() == Role::Export);
         exports.map(|link| link.name().to_owned()).collect()
+    }
+}
+
+/// Waits until a commit is due.
+async fn due(keeping: Option<&Keeping>) {
+    match keeping {
+        Some(keeping) => keeping.wait_due().await,
+        None => std::future::pending().await,
     }
 }

@@ -105,6 +105,10 @@ impl Loader {
                 sha256: hash,
                 role,
                 wants: crate::runner::Wants::default(),
+                memory: crate::runner::Remembers {
+                    most: file.limits.state,
+                    life: file.limits.state_life,
+                },
             }),
             id: 0,
             blueprint,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use file::FileSink;
+pub use file::{FileSink, Handle};
 pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
@@ -23,6 +23,7 @@ use crate::columns::Lines;
 use crate::config::{SinkConfig, SinkKind};
 use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
+use crate::store::Store;
 
 /// A batch on its way into a sink.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,21 @@ pub struct Progress {
     pub written: usize,
     /// Lines that will never be taken. Whoever called takes them out.
     pub refused: Vec<Refused>,
+    /// What was written to files. Whoever called takes it out, and commits it.
+    pub wrote: Vec<Wrote>,
+    /// Whether all of the pipeline's batches before this one are committed.
+    pub is_committed: bool,
+}
+
+/// A part of a file that was written: offsets of its first byte and of the one after it.
+#[derive(Debug)]
+pub struct Wrote {
+    /// The file.
+    pub handle: Arc<Handle>,
+    /// Begin.
+    pub from: u64,
+    /// End.
+    pub to: u64,
 }
 
 impl Progress {
@@ -85,6 +101,9 @@ pub enum SinkError {
         /// The likely fix.
         hint: String,
     },
+    /// What was written before must be committed first; then at once again.
+    #[error("a commit is due first")]
+    Commit,
     /// It will not work again in this run.
     #[error("{0}")]
     Fatal(String),
@@ -122,6 +141,8 @@ pub struct SharedSink {
     /// Which of the settings that the place has had are this sink's.
     version: u64,
     kind: Arc<SinkKind>,
+    /// Where it is kept how far files were written, so that they are exact across crashes.
+    store: Option<Arc<Store>>,
     /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
@@ -173,7 +194,7 @@ impl SharedSink {
         if place.version < self.version || place.sink.is_none() {
             place.sink = None;
             place.version = self.version;
-            match open_kind(&self.name, &self.kind) {
+            match open_kind(&self.name, &self.kind, self.store.as_ref()) {
                 Ok(sink) => place.sink = Some(sink),
                 Err(error) => return Ok(Err(SinkError::retry(error))),
             }
@@ -209,13 +230,14 @@ impl SharedSink {
 ///
 /// # Errors
 /// Why it cannot be opened.
-pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
-    let sink = open_kind(&config.name, &config.kind)?;
+pub fn open(config: &SinkConfig, store: Option<&Arc<Store>>) -> Result<SharedSink, String> {
+    let sink = open_kind(&config.name, &config.kind, store)?;
     let place = Place { version: 0, sink: Some(sink) };
     Ok(SharedSink {
         name: config.name.as_str().into(),
         place: Arc::new(Mutex::new(place)),
         version: 0,
+        store: store.cloned(),
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
@@ -231,6 +253,7 @@ pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
     SharedSink {
         name: config.name.as_str().into(),
         version: before.version + u64::from(!is_kept),
+        store: before.store.clone(),
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
@@ -240,13 +263,17 @@ pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
     }
 }
 
-fn open_kind(name: &str, kind: &SinkKind) -> Result<Box<dyn Sink>, String> {
+fn open_kind(
+    name: &str,
+    kind: &SinkKind,
+    store: Option<&Arc<Store>>,
+) -> Result<Box<dyn Sink>, String> {
     let named = |what: String| format!("sink.{name}: {what}");
     Ok(match kind {
         SinkKind::Stdout => Box::new(StdoutSink),
         SinkKind::Null => Box::new(NullSink),
         SinkKind::File { path, rotation } => Box::new(
-            FileSink::open(path, rotation.as_ref())
+            FileSink::open(path, rotation.as_ref(), store)
                 .map_err(|error| named(format!("cannot open {}: {error}", path.display())))?,
         ),
         SinkKind::Http(http) => Box::new(HttpSink::new(name, http).map_err(named)?),

@@ -38,10 +38,18 @@ impl BuiltIn {
         &self.outputs
     }
 
-    /// Makes an event. Ids are of this run: its start and a number.
-    pub fn event(&self, ty: &str, subject: &str, data: &serde_json::Value) -> Frame {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:x}-{number}", self.run);
+    /// Makes an event. Ids that are not given are of this run: its start and a number.
+    pub fn event(
+        &self,
+        id: Option<String>,
+        ty: &str,
+        subject: &str,
+        data: &serde_json::Value,
+    ) -> Frame {
+        let id = id.unwrap_or_else(|| {
+            let number = self.number.fetch_add(1, Ordering::Relaxed);
+            format!("{:x}-{number}", self.run)
+        });
         built_in::frame(&id, ty, subject, Timestamp::now(), data)
     }
 

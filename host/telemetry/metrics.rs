@@ -16,7 +16,6 @@ use super::process::Process;
 use super::{PipelineView, View};
 use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
-use crate::pipeline::Queue;
 use crate::runner::{Figure, Plugins, Reason};
 use crate::source::{State, Status};
 use crate::text::now_micros;
@@ -208,9 +207,9 @@ fn pipelines(out: &mut Out<'_>, view: &View) -> fmt::Result {
         (&names::LATENCY, |p| Value::spread(&p.meter.latency)),
         (&names::PAUSES, |p| Value::spread(&p.pauses)),
         (&names::QUEUE_EVENTS, |p| Value::Count(p.queue.events())),
-        (&names::QUEUE_EVENTS_LIMIT, |_| Value::Count(Queue::MAX_EVENTS)),
+        (&names::QUEUE_EVENTS_LIMIT, |p| Value::Count(p.queue.max_events().unwrap_or(0))),
         (&names::QUEUE_BYTES, |p| Value::Count(p.queue.bytes())),
-        (&names::QUEUE_BYTES_LIMIT, |_| Value::Count(Queue::MAX_BYTES)),
+        (&names::QUEUE_BYTES_LIMIT, |p| Value::Count(p.queue.max_bytes().unwrap_or(0))),
     ];
     for (family, read) in others {
         out.all(family, |samples| {

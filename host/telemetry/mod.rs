@@ -115,12 +115,13 @@ mod tests {
     /// The view of a host with one pipeline, `main`, that has nothing to do.
     pub fn view() -> (View, watch::Sender<Arc<Plugins>>) {
         let config = PipelineConfig {
+            begin: crate::config::Begin::Now,
             name: "main".to_owned(),
             from: Vec::new(),
             through: None,
             to: Vec::new(),
         };
-        let (_, input) = Pending::new(config, Vec::new());
+        let (pending, _) = Pending::new(config, Vec::new());
         let (publish, plugins) = watch::channel(Arc::default());
         let dir = tempfile::tempdir().unwrap();
         let dead_letters = DeadLetters::open(&dir.path().join("dead-letters.jsonl")).unwrap();
@@ -130,7 +131,7 @@ mod tests {
             held: Arc::default(),
             meter: Arc::default(),
             pauses: Arc::new(Histogram::new(crate::histogram::SHORT)),
-            queue: input.queue(),
+            queue: pending.queue(),
             ended: CancellationToken::new(),
             is_leaving: false,
         };

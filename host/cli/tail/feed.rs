@@ -85,7 +85,7 @@ impl Feed {
                 Some(true) => {}
                 Some(false) | None => return End::Told,
             }
-            let chunks = self.intake.take(MAX_EVENTS, MAX_BYTES);
+            let chunks = self.intake.take(MAX_EVENTS, MAX_BYTES).chunks;
             let printed = tokio::task::block_in_place(|| {
                 let text = self.text(chunks);
                 let mut out = io::stdout().lock();

@@ -3,6 +3,7 @@
 
 mod access;
 mod central;
+mod journal;
 mod sinks;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,8 @@ pub(super) use access::PROXY_HINT;
 
 use super::raw::{self, Raw};
 use super::{
-    BUILT_IN_SOURCE, Config, ConfigError, PipelineConfig, Problem, SourceConfig, SourceKind, secret,
+    BUILT_IN_SOURCE, Begin, Config, ConfigError, PipelineConfig, Problem, SourceConfig, SourceKind,
+    secret,
 };
 
 /// Checks a configuration. `path` is that of the file, absolute; `shown` as the user named it.
@@ -36,6 +38,7 @@ pub(super) fn config(figment: &Figment, shown: &Path, path: &Path) -> Result<Con
         data_dir: check.dir.join(&raw.data_dir),
         plugin_dir: check.dir.join(&raw.plugin_dir),
         listen: check.listen(&raw.listen),
+        journal: check.journal(raw.journal.as_ref()),
         sources: check.sources(&raw.source),
         sinks: check.sinks(&raw.sink),
         pipelines: check.pipelines(&raw),
@@ -246,7 +249,9 @@ impl Check<'_> {
             if let Some(through) = &pipeline.through {
                 self.distinct(&format!("{key}.through"), through);
             }
+            let begin = self.begin(&format!("{key}.begin"), pipeline.begin.as_deref());
             pipelines.push(PipelineConfig {
+                begin,
                 name: name.clone(),
                 from: pipeline.from.clone(),
                 through: pipeline.through.clone(),
@@ -254,6 +259,17 @@ impl Check<'_> {
             });
         }
         pipelines
+    }
+
+    fn begin(&mut self, key: &str, text: Option<&str>) -> Begin {
+        match text {
+            None | Some("now") => Begin::Now,
+            Some("oldest") => Begin::Oldest,
+            Some(other) => {
+                self.problem(key, format!("{other:?} is not known"), "known: now, oldest");
+                Begin::Now
+            }
+        }
     }
 
     fn known(&mut self, key: &str, what: &str, names: &[String], known: &[&str]) {

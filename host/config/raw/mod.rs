@@ -2,6 +2,7 @@
 //! error. Key type: [`Raw`].
 
 mod central;
+mod journal;
 mod sinks;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use central::{Central, Stream, StreamTable, SubscriberId};
+pub use journal::{Journal, JournalTable};
 pub use sinks::{FileSink, HttpSink, PlainSink};
 
 /// The whole file. What has a `kind` is read once that is known.
@@ -25,6 +27,8 @@ pub struct Raw {
     /// Where metrics, health and the status API listen.
     #[serde(default = "listen")]
     pub listen: String,
+    /// `journal = false`, or `[journal]`
+    pub journal: Option<Journal>,
     /// `[source.NAME]`
     #[serde(default)]
     pub source: BTreeMap<String, Kind>,
@@ -105,6 +109,8 @@ pub struct Pipeline {
     /// Sinks.
     #[serde(default)]
     pub to: Vec<String>,
+    /// Where it begins when it is new: `now` or `oldest`.
+    pub begin: Option<String>,
 }
 
 /// `NAME.toml` beside a plugin.
@@ -132,6 +138,10 @@ pub struct Limits {
     pub time: Option<String>,
     /// Size of one answer.
     pub output: Option<String>,
+    /// Size of what it remembers, in each pipeline.
+    pub state: Option<String>,
+    /// How long it remembers what it does not set again.
+    pub state_life: Option<String>,
 }
 
 /// `[egress]`

@@ -1,19 +1,24 @@
 //! Lines in a file, one write per batch, so that no line waits in a buffer. Follows when the file is
 //! moved, removed or cut under it, and puts it aside when it is large or old. Key type: [`FileSink`].
 
+mod handle;
 mod keeper;
 mod names;
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::fs::Metadata;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::keeper::Keeper;
 use self::names::Names;
-use super::{Job, Progress, Sink, SinkError};
+use super::{Job, Progress, Sink, SinkError, Wrote};
 use crate::config::Rotation;
+use crate::store::Store;
+
+pub use self::handle::Handle;
 
 /// How often it is looked whether the file is still where it was.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,7 +29,9 @@ const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct FileSink {
     path: PathBuf,
-    file: File,
+    handle: Arc<Handle>,
+    /// Where it is kept what of the file is there to stay.
+    store: Option<Arc<Store>>,
     /// A pipe or a device is only written to.
     is_regular: bool,
     /// Where the last whole batch ends.
@@ -54,14 +61,19 @@ impl FileSink {
     ///
     /// # Errors
     /// Why the file cannot be had.
-    pub fn open(path: &Path, rotation: Option<&Rotation>) -> io::Result<Self> {
-        let (file, end) = open_at_end(path)?;
-        let metadata = file.metadata()?;
+    pub fn open(
+        path: &Path,
+        rotation: Option<&Rotation>,
+        store: Option<&Arc<Store>>,
+    ) -> io::Result<Self> {
+        let (handle, end) = handle::open(path, store)?;
+        let metadata = handle.file.metadata()?;
         let mut sink = FileSink {
             path: path.to_owned(),
             is_regular: metadata.is_file(),
             begun: begun(&metadata),
-            file,
+            handle,
+            store: store.cloned(),
             end,
             is_torn: false,
             look_at: Instant::now() + LOOK,
@@ -76,20 +88,22 @@ impl FileSink {
         Ok(sink)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Sees to it that the file is where it was, and ends where the last whole batch does.
+    fn settle(&mut self) -> io::Result<()> {
         if self.is_regular {
             self.look()?;
             if self.is_torn {
                 self.take_back()?;
             }
-            if self.is_due(bytes.len() as u64) {
-                self.rotate()?;
-            }
-            if self.end == 0 {
-                self.begun = SystemTime::now();
-            }
         }
-        if let Err(error) = self.file.write_all(bytes) {
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_regular && self.end == 0 {
+            self.begun = SystemTime::now();
+        }
+        if let Err(error) = handle::append(&self.handle, bytes) {
             self.is_torn = self.is_regular;
             return Err(match self.is_torn.then(|| self.take_back()) {
                 // Then the next try begins with it.
@@ -98,13 +112,14 @@ impl FileSink {
             });
         }
         self.end += bytes.len() as u64;
+        self.handle.wrote(bytes.len() as u64);
         Ok(())
     }
 
     /// Takes back what a failed write left behind.
     fn take_back(&mut self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
-        self.file.seek(SeekFrom::Start(self.end))?;
+        self.handle.file.set_len(self.end)?;
+        (&self.handle.file).seek(SeekFrom::Start(self.end))?;
         self.is_torn = false;
         Ok(())
     }
@@ -114,11 +129,13 @@ impl FileSink {
         if Instant::now() < self.look_at {
             return Ok(());
         }
-        let ours = self.file.metadata()?;
+        let ours = self.handle.file.metadata()?;
         match std::fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => {
                 if found.len() < self.end {
                     tracing::warn!(path = %self.path.display(), "the file was cut; goes on at its end");
+                    let store = self.store.as_ref();
+                    self.handle = handle::begin_again(&self.handle, found.len(), store)?;
                     self.end = found.len();
                     self.is_torn = true;
                 }
@@ -134,9 +151,9 @@ impl FileSink {
     }
 
     fn begin_anew(&mut self, why: &str) -> io::Result<()> {
-        (self.file, self.end) = open_at_end(&self.path)?;
+        (self.handle, self.end) = handle::open(&self.path, self.store.as_ref())?;
         self.is_torn = false;
-        self.begun = begun(&self.file.metadata()?);
+        self.begun = begun(&self.handle.file.metadata()?);
         tracing::info!(path = %self.path.display(), "begins anew: {why}");
         Ok(())
     }
@@ -155,7 +172,7 @@ impl FileSink {
     /// Puts the file aside and begins another. One that cannot be put aside is written on.
     fn rotate(&mut self) -> io::Result<()> {
         let Some(rotating) = &mut self.rotating else { return Ok(()) };
-        let permissions = self.file.metadata()?.permissions();
+        let permissions = self.handle.file.metadata()?.permissions();
         let aside = rotating.names.next();
         if let Err(error) = std::fs::rename(&self.path, &aside) {
             let path = self.path.display();
@@ -170,33 +187,37 @@ impl FileSink {
         }
         // Should opening fail, the next try sees that there is no file, and begins one.
         self.look_at = Instant::now();
-        (self.file, self.end) = open_at_end(&self.path)?;
+        (self.handle, self.end) = handle::open(&self.path, self.store.as_ref())?;
         self.look_at = Instant::now() + LOOK;
-        self.file.set_permissions(permissions)
+        self.handle.file.set_permissions(permissions)
     }
 }
 
 impl Sink for FileSink {
-    fn write(&mut self, job: &Job<'_>, _: &mut Progress) -> Result<(), SinkError> {
-        let written = self.append(job.lines.text.as_bytes());
-        written.map_err(|error| SinkError::retry(format!("{}: {error}", self.path.display())))
+    fn write(&mut self, job: &Job<'_>, progress: &mut Progress) -> Result<(), SinkError> {
+        let retry = |path: &Path, error| SinkError::retry(format!("{}: {error}", path.display()));
+        let bytes = job.lines.text.as_bytes();
+        self.settle().map_err(|error| retry(&self.path, error))?;
+        if self.is_regular && self.is_due(bytes.len() as u64) {
+            // A file that was put aside is never cut: all that is in it must be committed.
+            let is_committed = self.store.is_none() || self.handle.is_committed();
+            if is_committed {
+                self.rotate().map_err(|error| retry(&self.path, error))?;
+            } else if !progress.is_committed {
+                return Err(SinkError::Commit);
+            }
+        }
+        self.append(bytes).map_err(|error| retry(&self.path, error))?;
+        if self.is_regular && self.store.is_some() {
+            let handle = Arc::clone(&self.handle);
+            progress.wrote.push(Wrote {
+                handle,
+                from: self.end - bytes.len() as u64,
+                to: self.end,
+            });
+        }
+        Ok(())
     }
-}
-
-/// Opens a file at the end of its last whole line; what is after that is cut off.
-fn open_at_end(path: &Path) -> io::Result<(File, u64)> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    let end = end_of_last_line(&mut file)?;
-    if end != file.metadata()?.len() {
-        tracing::warn!(path = %path.display(), end, "the last line was not whole and is cut off");
-        file.set_len(end)?;
-    }
-    file.seek(SeekFrom::Start(end))?;
-    Ok((file, end))
 }
 
 /// When a file was begun; now, where the file system does not know.
@@ -204,26 +225,11 @@ fn begun(metadata: &Metadata) -> SystemTime {
     metadata.created().unwrap_or_else(|_| SystemTime::now())
 }
 
-/// Where the last line ends that has its newline.
-fn end_of_last_line(file: &mut File) -> io::Result<u64> {
-    use std::io::Read as _;
-    let mut end = file.metadata()?.len();
-    let mut buffer = vec![0; 64 << 10];
-    while end > 0 {
-        let start = end.saturating_sub(buffer.len() as u64);
-        let part = &mut buffer[..(end - start) as usize];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(part)?;
-        if let Some(at) = memchr::memrchr(b'\n', part) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
     use super::*;
     use crate::columns::Lines;
 
@@ -242,9 +248,9 @@ mod tests {
     fn appends_and_cuts_off_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made/on/the/way.jsonl");
-        write(&mut FileSink::open(&path, None).unwrap(), "a\nb\n");
+        write(&mut FileSink::open(&path, None, None).unwrap(), "a\nb\n");
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn").unwrap();
-        write(&mut FileSink::open(&path, None).unwrap(), "c\n");
+        write(&mut FileSink::open(&path, None, None).unwrap(), "c\n");
         assert_eq!(text(&path), "a\nb\nc\n");
     }
 
@@ -252,7 +258,7 @@ mod tests {
     fn follows_a_file_that_is_moved_removed_or_cut() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        let mut sink = FileSink::open(&path, None).unwrap();
+        let mut sink = FileSink::open(&path, None, None).unwrap();
         let mut write_after_look = |text| {
             sink.look_at = Instant::now();
             write(&mut sink, text);
@@ -275,7 +281,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let rule = Rotation { size: Some(4), age: None, keep: 0, gzip: false };
-        let mut sink = FileSink::open(&path, Some(&rule)).unwrap();
+        let mut sink = FileSink::open(&path, Some(&rule), None).unwrap();
         write(&mut sink, "aa\n");
         // A directory in the way of every name there could be: the folder itself is gone.
         std::fs::remove_dir_all(dir.path()).unwrap();

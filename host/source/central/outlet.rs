@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn ids(intake: &mut Intake) -> Vec<String> {
-        let chunks = intake.take(1_000, 1 << 20);
+        let chunks = intake.take(1_000, 1 << 20).chunks;
         let frames = chunks.iter().flat_map(|chunk| &chunk.frames);
         frames.map(|frame| String::from_utf8_lossy(&frame.bytes[2..]).into_owned()).collect()
     }

@@ -1,0 +1,233 @@
+//! The journal and the store of a host: opened, looked after, closed. Key type: [`Durable`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{StartError, environment};
+use crate::alert::Alert;
+use crate::config::{Begin, Config, JournalConfig, PipelineConfig};
+use crate::journal::{Journal, Kept as Room, Retention};
+use crate::pipeline::Kept;
+use crate::seglog::OpenError;
+use crate::store::{Commit, Loaded, News, Record, Saved, Store};
+use crate::text::now_micros;
+
+/// How long it may take at the end until all is durable.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long it may take at the start until a new pipeline is noted.
+const NOTE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is to be known of a host without one.
+pub(super) const NO_JOURNAL: &str = "journal = false: what was received and not yet delivered, and what \
+    plugins remember, is in memory alone and lost when this process ends in disorder";
+
+/// What survives the process.
+pub(super) struct Durable {
+    pub journal: Arc<Journal>,
+    pub store: Arc<Store>,
+    config: JournalConfig,
+    retention: Retention,
+    /// What was kept of pipelines, until they take it.
+    saved: std::collections::BTreeMap<String, Saved>,
+    /// Whether a pipeline that is not known may have been so: then it begins with the oldest.
+    is_forgetful: bool,
+    told: Told,
+}
+
+/// What was told of the state of things, so that it is told once.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+struct Told {
+    trouble: Option<String>,
+    is_full: bool,
+}
+
+impl Durable {
+    /// Opens both; says what was found.
+    pub fn open(dir: &Path, config: &JournalConfig) -> Result<Durable, StartError> {
+        let part = |name: &str| {
+            let path = dir.join(name);
+            let made = std::fs::create_dir_all(&path);
+            made.map(|()| path.clone()).map_err(environment(
+                format!("cannot create {}", path.display()),
+                "data_dir names it",
+            ))
+        };
+        let unusable = |error: OpenError| StartError::Unusable(error.to_string());
+        let (store, loaded) = Store::open(&part("store")?).map_err(unusable)?;
+        let Loaded { pipelines, notes, is_damaged } = loaded;
+        for note in &notes {
+            tracing::error!("{note}");
+        }
+        let certified = pipelines.values().map(|saved| saved.cursor).max().unwrap_or(1) - 1;
+        let journal = Journal::open(&part("journal")?, config, certified).map_err(unusable)?;
+        for damage in &journal.found().damage {
+            let (file, offset, what) = (&damage.file, damage.offset, &damage.what);
+            tracing::error!(file, offset, seqs = ?damage.seqs, "journal: {what}");
+        }
+        if let Some(torn) = &journal.found().torn_tail {
+            let (file, bytes) = (&torn.file, torn.bytes);
+            tracing::warn!(
+                file,
+                bytes,
+                "journal: the last write was not whole and is taken back; it was never counted"
+            );
+        }
+        Ok(Durable {
+            is_forgetful: is_damaged || (pipelines.is_empty() && journal.next_seq() > 1),
+            journal: Arc::new(journal),
+            store: Arc::new(store),
+            config: config.clone(),
+            retention: Retention::new(config),
+            saved: pipelines,
+            told: Told::default(),
+        })
+    }
+
+    /// Gives up the places of pipelines that the configuration does not have.
+    pub fn release_others(&mut self, config: &Config) {
+        let is_gone =
+            |name: &String| !config.pipelines.iter().any(|pipeline| pipeline.name == *name);
+        let gone: Vec<String> = self.store.cursors().into_keys().filter(is_gone).collect();
+        for pipeline in gone {
+            let saved = self.saved.remove(&pipeline);
+            let cursor = saved.map_or(0, |saved| saved.cursor);
+            let waiting = self.journal.next_seq().saturating_sub(cursor.max(1));
+            tracing::warn!(
+                pipeline,
+                waiting,
+                "is not configured any more; its place in the journal is given up"
+            );
+            let release = Record::Released { pipeline };
+            if let Err(error) = self.store.write(release, &|| true) {
+                tracing::warn!(%error, "that could not be noted, and is told again");
+            }
+        }
+    }
+
+    /// Where a pipeline begins, and what was kept of it. One that is new is noted, so that nothing is let
+    /// go that it has not taken, even if it never comes to a commit.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub fn kept(&mut self, config: &PipelineConfig) -> Result<(u64, Kept), StartError> {
+        let saved = match self.saved.remove(&config.name) {
+            Some(saved) => saved,
+            None => self.first_commit(config)?,
+        };
+        let first = self.journal.first_seq();
+        if saved.cursor < first {
+            let (pipeline, lost) = (&config.name, first - saved.cursor);
+            tracing::error!(pipeline, lost, "what it is to go on with is not in the journal");
+        }
+        let store = Arc::clone(&self.store);
+        let (from, every) = (saved.cursor, self.config.commit_every);
+        Ok((from, Kept { store, saved: Some(saved), every }))
+    }
+
+    fn first_commit(&self, config: &PipelineConfig) -> Result<Saved, StartError> {
+        let oldest = config.begin == Begin::Oldest || self.is_forgetful;
+        let cursor = if oldest { self.journal.first_seq() } else { self.journal.next_seq() };
+        let commit = Commit {
+            pipeline: config.name.clone(),
+            number: self.store.number(&config.name) + 1,
+            cursor,
+            time: now_micros(),
+            is_whole: true,
+            ..Commit::default()
+        };
+        let saved = Saved { cursor, number: commit.number, ..Saved::default() };
+        let deadline = Instant::now() + NOTE_WITHIN;
+        let noted = self.store.write(Record::Commit(commit), &|| Instant::now() >= deadline);
+        noted.map_err(|error| {
+            let trouble = self.store.trouble().unwrap_or_default();
+            StartError::Unusable(format!(
+                "pipeline {:?} cannot be noted: {error} {trouble}",
+                config.name
+            ))
+        })?;
+        Ok(saved)
+    }
+
+    /// Alerts that were to be told when the host ended.
+    pub fn untold(&self) -> Vec<(String, Vec<crate::alert::Told>)> {
+        let told = |news: &News| crate::alert::Told {
+            number: news.number,
+            alert: Alert {
+                subject: news.subject.clone(),
+                data: serde_json::from_str(&news.data).unwrap_or_default(),
+            },
+        };
+        let untold = self.saved.iter().filter(|(_, saved)| !saved.news.is_empty());
+        untold.map(|(name, saved)| (name.clone(), saved.news.iter().map(told).collect())).collect()
+    }
+
+    /// Tells them.
+    pub async fn tell(
+        &self,
+        untold: Vec<(String, Vec<crate::alert::Told>)>,
+        tell: impl Fn(&str, Vec<crate::alert::Told>),
+    ) {
+        for (pipeline, alerts) in untold {
+            let upto = alerts.last().map_or(0, |told| told.number);
+            tokio::task::block_in_place(|| {
+                tell(&pipeline, alerts);
+                if let Err(error) = self.store.write(Record::Told { pipeline, upto }, &|| true) {
+                    tracing::warn!(%error, "that they were told could not be noted");
+                }
+            });
+        }
+    }
+
+    /// Lets go of what is not needed, and tells of what is wrong.
+    pub fn look_after(&mut self) {
+        let floor = self.store.journal_floor().unwrap_or(u64::MAX);
+        let room = self.retention.look(&self.journal, floor, now_micros());
+        if let Room::Dropped(lost) = &room {
+            tracing::error!(
+                from = lost.start,
+                to = lost.end - 1,
+                "the journal is full: records were given up that not every pipeline has taken"
+            );
+        }
+        let now = Told {
+            trouble: self.journal.trouble().or_else(|| self.store.trouble()),
+            is_full: room == Room::Full,
+        };
+        if now == self.told {
+            return;
+        }
+        match (&now.trouble, now.is_full) {
+            (_, true) => tracing::error!(
+                bytes = self.journal.bytes(),
+                "the journal is full of what a pipeline has not taken: sources stop reading\nhint: see which pipeline waits (trommel status), or raise journal.max_size"
+            ),
+            (Some(trouble), _) => {
+                tracing::error!("{trouble}: sources stop reading until it works again")
+            }
+            (None, false) => tracing::info!("the journal is written again"),
+        }
+        self.told = now;
+    }
+
+    /// What survives what, in plain words.
+    pub fn guarantee(&self) -> String {
+        let wait = self.config.group_wait.as_millis();
+        format!(
+            "journal: what counts as received is on disk and survives a crash of this process, of the \
+             machine, and a sink that is away; what was read within the last {wait} ms, or waits in the \
+             kernel, may be lost with the process"
+        )
+    }
+
+    /// Makes all durable.
+    pub fn close(&self) {
+        if let Err(error) = self.journal.close(CLOSE_WITHIN) {
+            tracing::error!("{error}");
+        }
+        if let Err(error) = self.store.close(CLOSE_WITHIN) {
+            tracing::error!("{error}");
+        }
+    }
+}

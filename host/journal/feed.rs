@@ -1,0 +1,202 @@
+//! A pipeline's way out of the journal: the frames of its sources in order, whoever else reads. Key
+//! type: [`Feed`].
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::count::{Counting, Interests};
+use super::frames;
+use crate::frame::{Chunk, Frame, Kind, Origin};
+use crate::seglog::{Block, Reader};
+use crate::text::now_micros;
+
+/// How long after a failure it is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Most kinds of heads that are remembered.
+const MAX_HEADS: usize = 256;
+
+/// Where a feed ends: told once, the record after the last one.
+pub type End = watch::Sender<Option<u64>>;
+
+/// Frames for one pipeline.
+pub struct Feed {
+    reader: Reader,
+    durable: watch::Receiver<u64>,
+    end: watch::Receiver<Option<u64>>,
+    interests: Arc<Interests>,
+    counting: Arc<Counting>,
+    sources: Arc<[String]>,
+    /// From this record on others may be wanted.
+    until: u64,
+    heads: Vec<Known>,
+    taken: Arc<AtomicU64>,
+    failed: Option<Instant>,
+}
+
+/// A head that was seen before.
+struct Known {
+    head: Bytes,
+    kind: Kind,
+    origin: Arc<Origin>,
+    is_wanted: bool,
+}
+
+/// What a feed gave.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Frames; none where all that was read was for others.
+    pub chunks: Vec<Chunk>,
+    /// The record that comes next.
+    pub cursor: u64,
+    /// Records that cannot be read any more.
+    pub lost: Vec<Range<u64>>,
+}
+
+impl Feed {
+    pub(super) fn new(reader: Reader, counting: Arc<Counting>, interests: Arc<Interests>) -> Self {
+        let (sources, until) = interests.at(reader.position());
+        Feed {
+            reader,
+            durable: counting.watch(),
+            counting,
+            end: watch::Sender::new(None).subscribe(),
+            interests,
+            sources,
+            until,
+            heads: Vec::new(),
+            taken: Arc::default(),
+            failed: None,
+        }
+    }
+
+    /// The way to end it.
+    pub fn end(&mut self) -> End {
+        let end = watch::Sender::new(None);
+        self.end = end.subscribe();
+        end
+    }
+
+    /// Which sources it takes from.
+    pub fn interests(&self) -> &Arc<Interests> {
+        &self.interests
+    }
+
+    /// How many frames it gave.
+    pub fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
+    }
+
+    /// The record that comes next.
+    pub fn cursor(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// Whether there is something to be read.
+    pub fn has_more(&self) -> bool {
+        self.reader.position() <= *self.durable.borrow()
+    }
+
+    /// Waits until there is something to be read; false when there will never be again.
+    pub async fn wait(&mut self) -> bool {
+        if let Some(failed) = self.failed {
+            tokio::time::sleep_until((failed + READ_AGAIN).into()).await;
+        }
+        loop {
+            if self.has_more() {
+                return true;
+            }
+            if self.end.borrow_and_update().is_some_and(|end| self.reader.position() >= end) {
+                return false;
+            }
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return false },
+                // Nobody is left who could end it: it goes on.
+                Ok(()) = self.end.changed() => {}
+            }
+        }
+    }
+
+    /// Reads up to so many frames and bytes, but one at least, if there are any.
+    pub fn take(&mut self, max_events: usize, max_bytes: usize) -> Taken {
+        let end = *self.end.borrow();
+        let left = end.map_or(u64::MAX, |end| end.saturating_sub(self.reader.position()));
+        let max_events = max_events.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if max_events == 0 {
+            return Taken { cursor: self.cursor(), ..Taken::default() };
+        }
+        let block = match self.reader.read(max_events, max_bytes) {
+            Ok(block) => {
+                self.failed = None;
+                block
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be read; it is tried again");
+                self.failed = Some(Instant::now());
+                Block::default()
+            }
+        };
+        let mut taken = Taken { chunks: Vec::new(), cursor: self.cursor(), lost: block.lost };
+        let (now, now_micros) = (Instant::now(), now_micros());
+        for record in block.records {
+            if record.seq >= self.until {
+                (self.sources, self.until) = self.interests.at(record.seq);
+                self.heads.clear();
+            }
+            let Some((head, bytes)) = frames::split(&record) else {
+                taken.lost.push(record.seq..record.seq + 1);
+                continue;
+            };
+            let Some(known) = self.known(head) else {
+                taken.lost.push(record.seq..record.seq + 1);
+                continue;
+            };
+            if !known.is_wanted {
+                continue;
+            }
+            let frame = Frame { kind: known.kind, bytes };
+            match taken.chunks.last_mut() {
+                Some(chunk) if Arc::ptr_eq(&chunk.origin, &known.origin) => {
+                    chunk.frames.push(frame)
+                }
+                _ => {
+                    let age = Duration::from_micros(now_micros.saturating_sub(record.time_micros));
+                    let received = now.checked_sub(age).unwrap_or(now);
+                    let origin = Arc::clone(&known.origin);
+                    taken.chunks.push(Chunk { origin, frames: vec![frame], received });
+                }
+            }
+        }
+        let count: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        taken
+    }
+
+    /// What a head says; `None` where it says nothing.
+    fn known(&mut self, head: Bytes) -> Option<&Known> {
+        if let Some(place) = self.heads.iter().position(|known| known.head == head) {
+            return self.heads.get(place);
+        }
+        let (kind, origin) = frames::parse(&head)?;
+        let is_wanted = self.sources.iter().any(|name| **name == *origin.source);
+        let same = self.heads.iter().find(|known| *known.origin == origin);
+        let origin = same.map_or_else(|| Arc::new(origin), |known| Arc::clone(&known.origin));
+        if self.heads.len() == MAX_HEADS {
+            self.heads.clear();
+        }
+        // Its own copy: the head is a part of a large block.
+        let head = Bytes::copy_from_slice(&head);
+        self.heads.push(Known { head, kind, origin, is_wanted });
+        self.heads.last()
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.counting.unsubscribe(&self.interests);
+    }
+}

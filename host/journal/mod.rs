@@ -1,0 +1,160 @@
+//! Where frames are made durable before any pipeline sees them: an event counts as received once it is
+//! on disk. Each pipeline reads it at its own pace, so none holds up another. Boundary: a
+//! [`seglog`](crate::seglog). Key types: [`Journal`], [`Feed`].
+
+mod count;
+mod feed;
+mod frames;
+mod retention;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use count::Interests;
+pub use feed::{End, Feed, Taken};
+pub use frames::{Read, read};
+pub use retention::{Kept, Retention};
+
+use self::count::Counting;
+use crate::config::JournalConfig;
+use crate::frame::Chunk;
+use crate::seglog::{AppendError, Found, Log, NotClosed, OpenError, Options, SegmentInfo};
+use crate::tally::Tally;
+
+/// How long a source that finds no room waits before it looks again.
+const ROOM: Duration = Duration::from_millis(2);
+
+/// The journal of a host. Shared by reference.
+pub struct Journal {
+    log: Log,
+    counting: Arc<Counting>,
+}
+
+/// Why a chunk did not get into the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no room at the moment.
+    #[error("there is no room in the journal")]
+    NoRoom,
+    /// It is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+impl Journal {
+    /// Opens the journal in a directory, which exists and nobody else writes to. All before
+    /// `certified` is known to have been durable.
+    ///
+    /// # Errors
+    /// When it is not to be had, or of a version that is not known. Damage is none: see
+    /// [`Journal::found`].
+    pub fn open(dir: &Path, config: &JournalConfig, certified: u64) -> Result<Self, OpenError> {
+        let options = Options {
+            name: "journal",
+            max_bytes: config.max_size,
+            max_group_bytes: config.group_size,
+            max_wait: config.group_wait,
+            ..Options::default()
+        };
+        let counting = Arc::new(Counting::default());
+        let told = Arc::clone(&counting);
+        let log = Log::open(dir, options, certified, Box::new(move |upto| told.durable(upto)))?;
+        counting.durable(log.durable());
+        Ok(Journal { log, counting })
+    }
+
+    /// What opening found.
+    pub fn found(&self) -> &Found {
+        self.log.found()
+    }
+
+    /// Puts a chunk in, if there is room at once. It counts as received once it is durable.
+    ///
+    /// # Errors
+    /// Why not; nothing of it is in then.
+    pub fn try_put(&self, chunk: &Chunk) -> Result<(), Refused> {
+        let heads = frames::heads(chunk);
+        let entries = frames::entries(chunk, &heads);
+        self.counting.append(&chunk.origin.source, || {
+            self.log.append(&entries, &|| true).map_err(|error| match error {
+                AppendError::Stopped | AppendError::NotDurable { .. } => Refused::NoRoom,
+                AppendError::Closed | AppendError::TooLarge { .. } => Refused::Closed,
+            })
+        })
+    }
+
+    /// Puts a chunk in, waiting for room.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn put(&self, chunk: &Chunk) -> Result<(), Refused> {
+        while let Err(refused) = self.try_put(chunk) {
+            if refused == Refused::Closed {
+                return Err(refused);
+            }
+            tokio::time::sleep(ROOM).await;
+        }
+        Ok(())
+    }
+
+    /// A pipeline's way out of it, from a record on, for frames of these sources. What is there
+    /// already counts as received; what comes is counted when it is durable.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn feed(&self, from: u64, sources: &[String], tally: &Arc<Tally>) -> std::io::Result<Feed> {
+        let from = from.clamp(self.log.first_seq(), self.log.next_seq());
+        let interests = Arc::new(Interests::new(sources));
+        let upto = self.counting.subscribe(&interests, tally);
+        let mut reader = self.log.reader(from);
+        tally.receive(count::backlog(&mut reader, upto, &interests)?);
+        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests))
+    }
+
+    /// The number that the next record gets.
+    pub fn next_seq(&self) -> u64 {
+        self.log.next_seq()
+    }
+
+    /// The oldest record there is.
+    pub fn first_seq(&self) -> u64 {
+        self.log.first_seq()
+    }
+
+    /// Told each time more is durable: through which record everything is.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.counting.watch()
+    }
+
+    /// What keeps it from being written, in words, while something does.
+    pub fn trouble(&self) -> Option<String> {
+        self.log.trouble()
+    }
+
+    /// Its segments, the oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.log.segments()
+    }
+
+    /// Its size on disk, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// Makes all durable and ends its threads.
+    ///
+    /// # Errors
+    /// When the disk does not let it within the time.
+    pub fn close(&self, limit: Duration) -> Result<(), NotClosed> {
+        self.log.close(limit)
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("next_seq", &self.next_seq()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! What a pipeline came to since its last commit: gathered batch by batch, written as one. Pure. Key
+//! type: [`Draft`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::alert::Told;
+use crate::sink::{Handle, Wrote};
+use crate::state::{Change, State};
+use crate::store::{Commit, Letter, LetterId, News, Raised, Ranges, Written};
+
+/// What is to be committed.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// The record of the journal that comes next.
+    pub cursor: u64,
+    is_whole: bool,
+    states: BTreeMap<String, BTreeMap<String, Change>>,
+    alerts: BTreeMap<(String, String), Raised>,
+    pub news: Vec<Told>,
+    letters: Vec<Letter>,
+    letter_bytes: usize,
+    files: Vec<(Arc<Handle>, Ranges)>,
+    settled: Vec<LetterId>,
+    is_empty: bool,
+}
+
+/// What is written, and what goes with it.
+pub(super) struct Ready {
+    pub commit: Commit,
+    /// Files that must be durable before, and how much of each is new.
+    pub files: Vec<(Arc<Handle>, u64)>,
+    /// Alerts to be told after.
+    pub news: Vec<Told>,
+}
+
+impl Draft {
+    /// With nothing in it.
+    pub fn new(cursor: u64) -> Self {
+        Draft { cursor, is_empty: true, ..Draft::default() }
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// Bytes of dead letters in it.
+    pub fn letter_bytes(&self) -> usize {
+        self.letter_bytes
+    }
+
+    /// All before this record is done with.
+    pub fn came_to(&mut self, cursor: u64) {
+        self.is_empty &= self.cursor == cursor;
+        self.cursor = cursor;
+    }
+
+    /// Takes over what changed in what plugins remember.
+    pub fn states<'a>(&mut self, states: impl Iterator<Item = (&'a String, &'a mut State)>) {
+        for (plugin, state) in states {
+            let changes = state.changes();
+            if changes.is_empty() {
+                continue;
+            }
+            self.is_empty = false;
+            let known = self.states.entry(plugin.clone()).or_default();
+            known.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
+        }
+    }
+
+    /// Takes over all that plugins remember, and all alerts that are raised.
+    pub fn whole<'a>(
+        &mut self,
+        states: impl Iterator<Item = (&'a String, &'a mut State)>,
+        alerts: Vec<Raised>,
+    ) {
+        (self.is_empty, self.is_whole) = (false, true);
+        self.states.clear();
+        self.alerts.clear();
+        for (plugin, state) in states {
+            state.changes();
+            let all = state.whole().into_iter().map(|change| (change.key.clone(), change));
+            self.states.insert(plugin.clone(), all.collect());
+        }
+        self.alerts(alerts);
+    }
+
+    /// Notes alerts that were raised or cleared.
+    pub fn alerts(&mut self, alerts: Vec<Raised>) {
+        for raised in alerts {
+            self.is_empty = false;
+            self.alerts.insert((raised.plugin.clone(), raised.key.clone()), raised);
+        }
+    }
+
+    /// Notes alerts that are to be told.
+    pub fn news(&mut self, news: Vec<Told>) {
+        self.is_empty &= news.is_empty();
+        self.news.extend(news);
+    }
+
+    /// Notes dead letters.
+    pub fn letters(&mut self, letters: Vec<Letter>) {
+        for letter in letters {
+            self.is_empty = false;
+            let event = letter.event.as_ref().map_or(0, String::len);
+            let raw = letter.raw.as_ref().map_or(0, Vec::len);
+            self.letter_bytes += letter.detail.len() + event + raw + 100;
+            self.letters.push(letter);
+        }
+    }
+
+    /// Notes what was written to files.
+    pub fn wrote(&mut self, wrote: Vec<Wrote>) {
+        for Wrote { handle, from, to } in wrote {
+            self.is_empty = false;
+            let place = self.files.iter().position(|(known, _)| Arc::ptr_eq(known, &handle));
+            let place = place.unwrap_or_else(|| {
+                self.files.push((handle, Ranges::default()));
+                self.files.len() - 1
+            });
+            self.files[place].1.insert(from, to);
+        }
+    }
+
+    /// What is to be written, in the name of a pipeline. It is empty after that.
+    pub fn take(&mut self, pipeline: &str, number: u64, time: u64) -> Ready {
+        let draft = std::mem::replace(self, Draft::new(self.cursor));
+        let written = |(handle, ranges): &(Arc<Handle>, Ranges)| Written {
+            file: handle.id.clone(),
+            parts: ranges.parts().to_vec(),
+        };
+        let news = |told: &Told| News {
+            number: told.number,
+            subject: told.alert.subject.clone(),
+            data: told.alert.data.to_string(),
+        };
+        let commit = Commit {
+            pipeline: pipeline.to_owned(),
+            number,
+            cursor: draft.cursor,
+            time,
+            is_whole: draft.is_whole,
+            states: draft
+                .states
+                .into_iter()
+                .map(|(plugin, changes)| (plugin, changes.into_values().collect()))
+                .collect(),
+            alerts: draft.alerts.into_values().collect(),
+            news: draft.news.iter().map(news).collect(),
+            letters: draft.letters,
+            files: draft.files.iter().map(written).collect(),
+            settled: draft.settled,
+        };
+        let bytes = |ranges: &Ranges| ranges.parts().iter().map(|(from, to)| to - from).sum();
+        let files = draft.files.into_iter().map(|(handle, ranges)| (handle, bytes(&ranges)));
+        Ready { commit, files: files.collect(), news: draft.news }
+    }
+}

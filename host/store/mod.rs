@@ -1,0 +1,308 @@
+//! What must survive beside the journal: how far each pipeline came, what its plugins remember, dead
+//! letters, alerts, gaps, and what of the files it wrote is there to stay. A log of records, each of
+//! them written whole or not at all. Boundary: one directory. Key types: [`Store`], [`Record`].
+
+mod image;
+mod letters;
+mod ranges;
+mod records;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use image::{FileImage, Saved};
+pub use letters::{Letters, Stored};
+pub use ranges::Ranges;
+pub use records::{
+    Base, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
+};
+
+use self::image::Image;
+use crate::seglog::{AppendError, Entry, Log, NotClosed, OpenError, Options};
+use crate::text::now_micros;
+
+/// Version of the records.
+const TAG: u32 = 1;
+/// After how much what is not a pipeline's is written whole again.
+const CHECKPOINT_EVERY: u64 = 4 << 20;
+/// A pipeline writes all it has again after this much, or twice what it has, whichever is more, ...
+const WHOLE_EVERY: u64 = 1 << 20;
+/// ... and after this long, so that it holds back little of the journal.
+const WHOLE_TIME: u64 = 10_000_000;
+/// Records are read in pieces of about this size.
+const READ: usize = 4 << 20;
+
+/// How a store is kept. Its segments are small: what is in them is soon written whole again.
+fn options() -> Options {
+    Options {
+        name: "store",
+        first_segment_bytes: 1 << 20,
+        segment_bytes: 4 << 20,
+        max_buffered_bytes: 32 << 20,
+        max_wait: Duration::ZERO,
+        ..Options::default()
+    }
+}
+
+/// The store of a host. Shared by reference.
+pub struct Store {
+    log: Log,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    image: Image,
+    since_checkpoint: u64,
+    pipelines: BTreeMap<String, SinceWhole>,
+    next_gap: u64,
+}
+
+/// What a pipeline has written since it wrote all it has.
+#[derive(Debug, Default, Clone, Copy)]
+struct SinceWhole {
+    bytes: u64,
+    whole: u64,
+    time: u64,
+}
+
+/// What a store held when it was opened.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Pipelines, by name.
+    pub pipelines: BTreeMap<String, Saved>,
+    /// What could not be read, and what was made of it, in words.
+    pub notes: Vec<String>,
+    /// Whether something was there and cannot be read.
+    pub is_damaged: bool,
+}
+
+impl Store {
+    /// Opens the store in a directory, which exists and nobody else writes to.
+    ///
+    /// # Errors
+    /// When it is not to be had, or of a version that is not known. Damage is none: see
+    /// [`Loaded::notes`].
+    pub fn open(dir: &Path) -> Result<(Store, Loaded), OpenError> {
+        let log = Log::open(dir, options(), 0, Box::new(|_| {}))?;
+        let mut image = Image::default();
+        let mut lost = Vec::new();
+        let mut reader = log.reader(log.first_seq());
+        loop {
+            let block = reader.read(usize::MAX, READ);
+            let block = block.map_err(|error| OpenError::Io {
+                what: "cannot read",
+                path: dir.to_owned(),
+                error,
+            })?;
+            if block.is_empty() {
+                break;
+            }
+            lost.extend(block.lost);
+            for record in block.records {
+                match postcard::from_bytes(&record.payload) {
+                    Ok(read) if record.tag == TAG => image.apply(record.seq, read),
+                    // Good on disk and yet not to be read: it is of another version.
+                    _ => lost.push(record.seq..record.seq + 1),
+                }
+            }
+        }
+        let mut loaded = Loaded { notes: notes(&log, &image, &lost), ..Loaded::default() };
+        loaded.is_damaged = !lost.is_empty() || !log.found().damage.is_empty();
+        loaded.pipelines.clone_from(&image.pipelines);
+        for saved in image.pipelines.values_mut() {
+            saved.states.clear();
+            saved.alerts.clear();
+            saved.news.clear();
+        }
+        let next_gap = image.gaps.iter().map(|gap| gap.number + 1).max().unwrap_or(1);
+        let inner = Inner {
+            image,
+            since_checkpoint: CHECKPOINT_EVERY,
+            pipelines: BTreeMap::new(),
+            next_gap,
+        };
+        Ok((Store { log, inner: Mutex::new(inner) }, loaded))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a record, and returns when it is durable: its number.
+    ///
+    /// # Errors
+    /// When whoever asked gave up first, or the store is closed.
+    pub fn write(&self, record: Record, give_up: &dyn Fn() -> bool) -> Result<u64, AppendError> {
+        let mut inner = self.lock();
+        // What is applied must stand in the log in the same order.
+        let number = self.append(&mut inner, record, give_up)?;
+        if inner.since_checkpoint >= CHECKPOINT_EVERY {
+            let checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
+            self.append(&mut inner, checkpoint, give_up)?;
+            inner.since_checkpoint = 0;
+        }
+        let floor = inner.image.floor();
+        drop(inner);
+        self.log.flush(give_up)?;
+        self.log.release(floor);
+        Ok(number)
+    }
+
+    fn append(
+        &self,
+        inner: &mut Inner,
+        mut record: Record,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<u64, AppendError> {
+        if let Record::Commit(commit) = &mut record
+            && commit.is_whole
+        {
+            // What of it this commit itself says was written comes on top.
+            let mut files = inner.image.all_files();
+            files.append(&mut commit.files);
+            commit.files = files;
+        }
+        let bytes = postcard::to_allocvec(&record).unwrap_or_default();
+        let entry = Entry { time_micros: now_micros(), tag: TAG, head: &bytes, body: &[] };
+        let number = self.log.append(&[entry], give_up)?.start;
+        inner.since_checkpoint += bytes.len() as u64;
+        if let Record::Commit(commit) = &mut record {
+            let since = inner.pipelines.entry(commit.pipeline.clone()).or_default();
+            if commit.is_whole {
+                *since = SinceWhole { bytes: 0, whole: bytes.len() as u64, time: commit.time };
+            } else {
+                since.bytes += bytes.len() as u64;
+            }
+            // The pipeline itself has these.
+            commit.states.clear();
+            commit.alerts.clear();
+            commit.news.clear();
+        }
+        inner.image.apply(number, record);
+        Ok(number)
+    }
+
+    /// Whether a pipeline is to write all it has, and not only what changed.
+    pub fn wants_whole(&self, pipeline: &str, now: u64) -> bool {
+        self.lock().pipelines.get(pipeline).is_none_or(|since| {
+            since.bytes > WHOLE_EVERY.max(2 * since.whole)
+                || now.saturating_sub(since.time) > WHOLE_TIME
+        })
+    }
+
+    /// What of a file is there to stay, and its generation, if it is the one that is known under its
+    /// path.
+    pub fn kept(&self, path: &Path, (dev, ino): (u64, u64)) -> Option<(u64, Ranges)> {
+        let inner = self.lock();
+        let image = inner.image.files.get(path)?;
+        ((image.id.0, image.id.1) == (dev, ino)).then(|| (image.id.2, image.kept.clone()))
+    }
+
+    /// The number of the last commit of a pipeline.
+    pub fn number(&self, pipeline: &str) -> u64 {
+        self.lock().image.pipelines.get(pipeline).map_or(0, |saved| saved.number)
+    }
+
+    /// The number of the last alert of a pipeline that was told.
+    pub fn told(&self, pipeline: &str) -> u64 {
+        self.lock().image.told.get(pipeline).copied().unwrap_or(0)
+    }
+
+    /// The first record of the journal that a pipeline may go back to; `None` when there is no
+    /// pipeline.
+    pub fn journal_floor(&self) -> Option<u64> {
+        self.lock().image.journal_floor()
+    }
+
+    /// The pipelines it knows, and how far they came.
+    pub fn cursors(&self) -> BTreeMap<String, u64> {
+        let inner = self.lock();
+        inner.image.pipelines.iter().map(|(name, saved)| (name.clone(), saved.cursor)).collect()
+    }
+
+    /// Begins a gap: gives it its number.
+    ///
+    /// # Errors
+    /// As for [`Store::write`].
+    pub fn begin_gap(&self, mut gap: Gap, give_up: &dyn Fn() -> bool) -> Result<Gap, AppendError> {
+        {
+            let mut inner = self.lock();
+            gap.number = inner.next_gap;
+            inner.next_gap += 1;
+        }
+        self.write(Record::Gap(gap.clone()), give_up)?;
+        Ok(gap)
+    }
+
+    /// Gaps, the oldest first.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.lock().image.gaps.clone()
+    }
+
+    /// Dead letters that nobody is done with, the oldest first.
+    pub fn letters(&self) -> Letters {
+        let inner = self.lock();
+        let first = inner.image.letters.keys().next().copied();
+        let reader = self.log.reader(first.unwrap_or_else(|| self.log.next_seq()));
+        Letters::new(reader, inner.image.letters.clone(), inner.image.settled.clone())
+    }
+
+    /// How many dead letters nobody is done with.
+    pub fn letter_count(&self) -> u64 {
+        self.lock().image.letters.values().map(|count| u64::from(*count)).sum()
+    }
+
+    /// What keeps it from being written, in words, while something does.
+    pub fn trouble(&self) -> Option<String> {
+        self.log.trouble()
+    }
+
+    /// Its size on disk, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// Makes all durable and ends its threads.
+    ///
+    /// # Errors
+    /// When the disk does not let it within the time.
+    pub fn close(&self, limit: Duration) -> Result<(), NotClosed> {
+        self.log.close(limit)
+    }
+}
+
+/// What could not be read, and what it means.
+fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
+    let mut notes: Vec<String> = log
+        .found()
+        .damage
+        .iter()
+        .map(|damage| format!("store/{} at byte {}: {}", damage.file, damage.offset, damage.what))
+        .collect();
+    for range in lost {
+        notes.push(format!(
+            "store: records {} to {} cannot be read; dead letters that were in them are in \
+             dead-letters.jsonl alone",
+            range.start,
+            range.end - 1
+        ));
+    }
+    for (name, saved) in image.pipelines.iter().filter(|(_, saved)| saved.is_set_back) {
+        notes.push(format!(
+            "store: pipeline {name:?} is restored as of {}, record {} of the journal; what came \
+             after is delivered again",
+            crate::text::format_time(crate::text::Timestamp::from_micros(saved.time)),
+            saved.cursor
+        ));
+    }
+    notes
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}

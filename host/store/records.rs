@@ -1,0 +1,211 @@
+//! What the store holds, as records: what a pipeline came to, where files begin, gaps. Each is
+//! written whole or not at all. Plain data. Key type: [`Record`].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Signal;
+use crate::runner::Reason;
+use crate::state::Change;
+
+/// One atomic write.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Record {
+    /// A pipeline came further.
+    Commit(Commit),
+    /// A file sink begins, or goes on, in a file whose content up to there is nobody's to cut off.
+    Base(Base),
+    /// A stretch of time of which nobody knows what was sent.
+    Gap(Gap),
+    /// Alerts of a pipeline were told, up to the one of this number.
+    Told {
+        /// The pipeline.
+        pipeline: String,
+        /// Number of the last one.
+        upto: u64,
+    },
+    /// Dead letters that are done with.
+    Settled(Vec<LetterId>),
+    /// A pipeline that the configuration has no more, whose place in the journal is given up.
+    Released {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// What is not a pipeline's, whole: records before this one are not needed for it.
+    Checkpoint(Checkpoint),
+}
+
+/// What is not a pipeline's, whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// What of each file is there to stay.
+    pub files: Vec<Written>,
+    /// Gaps, the oldest first.
+    pub gaps: Vec<Gap>,
+    /// Dead letters that are done with, of records that are still there.
+    pub settled: Vec<LetterId>,
+    /// The number of the last alert that was told, by pipeline.
+    pub told: Vec<(String, u64)>,
+}
+
+/// How far a pipeline came, with all that goes with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Its number in the pipeline: one more than that of the commit before.
+    pub number: u64,
+    /// The next record of the journal that it is to take.
+    pub cursor: u64,
+    /// When, in microseconds since 1970.
+    pub time: u64,
+    /// Whether states and alerts are all there are, and not changes since the commit before.
+    pub is_whole: bool,
+    /// What its plugins remember, by plugin.
+    pub states: Vec<(String, Vec<Change>)>,
+    /// Alerts that are raised, or no longer.
+    pub alerts: Vec<Raised>,
+    /// Alerts that are to be told.
+    pub news: Vec<News>,
+    /// Dead letters.
+    pub letters: Vec<Letter>,
+    /// What it wrote to files; of a whole commit, what of all files is there to stay.
+    pub files: Vec<Written>,
+    /// Dead letters that it took again and is done with.
+    pub settled: Vec<LetterId>,
+}
+
+/// An alert of a plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Raised {
+    /// The plugin.
+    pub plugin: String,
+    /// The alert's key.
+    pub key: String,
+    /// As it was raised; `None` when it was cleared.
+    pub signal: Option<Signal>,
+}
+
+/// An alert that is to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Its number in its pipeline, growing.
+    pub number: u64,
+    /// What it is about.
+    pub subject: String,
+    /// The event's data, JSON.
+    pub data: String,
+}
+
+/// A dead letter, durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// When it became one, in microseconds since 1970.
+    pub time: u64,
+    /// Why.
+    pub reason: Reason,
+    /// In words; for a trap with its backtrace.
+    pub detail: String,
+    /// Where on its way.
+    pub stage: Stage,
+    /// The plugin's version, if it was one.
+    pub version: String,
+    /// The source that it came from.
+    pub source: String,
+    /// The stream that it came from.
+    pub stream: String,
+    /// The event's line, if it has one.
+    pub event: Option<String>,
+    /// The frame as received, if there was one.
+    pub raw: Option<Vec<u8>>,
+}
+
+/// Where on its way an event became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Before any plugin.
+    Decode,
+    /// In a plugin.
+    Plugin(String),
+    /// In a sink.
+    Sink(String),
+}
+
+/// Tells a dead letter from all others: the record of the store that it is in, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LetterId {
+    /// Number of the record.
+    pub record: u64,
+    /// Its place in it.
+    pub place: u32,
+}
+
+impl std::fmt::Display for LetterId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.record, self.place)
+    }
+}
+
+impl std::str::FromStr for LetterId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('.').and_then(|(record, place)| {
+            Some(LetterId { record: record.parse().ok()?, place: place.parse().ok()? })
+        });
+        parsed.ok_or_else(|| format!("{text:?} is not the id of a dead letter such as \"812.0\""))
+    }
+}
+
+/// Which file, whatever it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// Where it was opened.
+    pub path: PathBuf,
+    /// Its device.
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    /// Grows each time it is opened, or was cut by somebody else.
+    pub generation: u64,
+}
+
+/// A part of a file that a pipeline wrote: offsets of its first byte and of the first byte after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The file.
+    pub file: FileId,
+    /// The parts, ascending.
+    pub parts: Vec<(u64, u64)>,
+}
+
+/// From where on a file is written by this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The file.
+    pub file: FileId,
+    /// What it holds already.
+    pub len: u64,
+}
+
+/// A stretch of time of which nobody knows what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its number; one that is told again, since it is over, keeps it.
+    pub number: u64,
+    /// The source.
+    pub source: String,
+    /// The stream; empty where it is not of one stream.
+    pub stream: String,
+    /// Begin, in microseconds since 1970.
+    pub from: u64,
+    /// End; `None` while it lasts.
+    pub to: Option<u64>,
+    /// Why.
+    pub reason: String,
+    /// Id of the last event before.
+    pub last_id: String,
+    /// Id of the first event after.
+    pub first_id: String,
+}
