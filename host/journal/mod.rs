@@ -79,7 +79,7 @@ impl Journal {
         let heads = frames::heads(chunk);
         let entries = frames::entries(chunk, &heads);
         self.counting.append(&chunk.origin.source, || {
-            self.log.append(&entries, &|| true).map_err(|error| match error {
+            self.log.try_append(&entries).map_err(|error| match error {
                 AppendError::Stopped | AppendError::NotDurable { .. } => Refused::NoRoom,
                 AppendError::Closed | AppendError::TooLarge { .. } => Refused::Closed,
             })
