@@ -75,7 +75,7 @@ fn init_explains_every_key_there_is() {
     trommel(dir.path(), &["init"]);
     let written = fs::read_to_string(dir.path().join("trommel.toml")).unwrap();
     // An unknown key is told together with those known.
-    for table in ["", "source.hq.", "pipeline.main.", "sink.archive."] {
+    for table in ["", "source.hq.", "pipeline.main.", "sink.archive.", "journal."] {
         let wrong = format!("{table}qqqqqqqq=1");
         let (_, out) = said(&trommel(dir.path(), &["check", "--set", &wrong]));
         let known = out.split("known here: ").nth(1).unwrap_or_else(|| panic!("{wrong}: {out}"));
@@ -188,7 +188,7 @@ fn status(host: &Host, args: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn status_tells_how_a_running_host_is_doing() {
     let sim = Sim::start(&["--rate", "max", "--count", "500", "--streams", "ap-events"]);
-    let mut dir = HostDir::new(&sim, &["ap-events"], NULL);
+    let mut dir = HostDir::new(&sim, &["ap-events"], NULL).without_journal();
     dir.add("[pipeline.waiting]\nfrom = [\"hq\"]\nthrough = [\"10-missing\"]\nto = [\"out\"]\n");
     // Whoever asks needs none of the host's secrets.
     let mut host = dir.run();

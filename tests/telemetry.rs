@@ -259,7 +259,7 @@ const HELD: &str = "[pipeline.main]\nfrom = [\"hq\"]\nthrough = [\"10-late\"]\nt
 #[test]
 fn a_held_pipeline_shows_its_queue_and_is_not_ready() {
     let sim = Sim::start(&["--rate", "max", "--count", "3000", "--streams", "ap-events"]);
-    let mut host = HostDir::new(&sim, &["ap-events"], HELD).run();
+    let mut host = HostDir::new(&sim, &["ap-events"], HELD).without_journal().run();
     let main = [("pipeline", "main")];
     wait_until("events to wait", || host.page().find("trommel_in_flight", &main) == Some(3_000.0));
     let page = host.page();

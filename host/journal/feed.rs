@@ -98,7 +98,12 @@ impl Feed {
 
     /// Whether there is something to be read.
     pub fn has_more(&self) -> bool {
-        self.reader.position() <= *self.durable.borrow()
+        self.reader.position() <= *self.durable.borrow() && !self.is_over()
+    }
+
+    /// Whether what comes next is not its own any more.
+    fn is_over(&self) -> bool {
+        self.end.borrow().is_some_and(|end| self.reader.position() >= end)
     }
 
     /// Waits until there is something to be read; false when there will never be again.
@@ -110,7 +115,8 @@ impl Feed {
             if self.has_more() {
                 return true;
             }
-            if self.end.borrow_and_update().is_some_and(|end| self.reader.position() >= end) {
+            self.end.mark_unchanged();
+            if self.is_over() {
                 return false;
             }
             tokio::select! {

@@ -47,8 +47,7 @@ impl Header {
         block.extend_from_slice(&MAGIC);
         block.extend_from_slice(&VERSION.to_le_bytes());
         block.extend_from_slice(&[0; 4]);
-        let fields =
-            [self.number, self.salt, self.first_seq, self.size, self.created_micros];
+        let fields = [self.number, self.salt, self.first_seq, self.size, self.created_micros];
         fields.iter().for_each(|field| block.extend_from_slice(&field.to_le_bytes()));
         let crc = crc32fast::hash(&block);
         block.extend_from_slice(&crc.to_le_bytes());
@@ -267,12 +266,8 @@ pub(super) fn record_len(payload: usize) -> usize {
 #[inline]
 pub(super) fn encode_record(entry: &Entry<'_>, seq: u64, out: &mut Vec<u8>) {
     let payload = entry.head.len() + entry.body.len();
-    let header = RecordHeader {
-        len: payload as u32,
-        tag: entry.tag,
-        seq,
-        time_micros: entry.time_micros,
-    };
+    let header =
+        RecordHeader { len: payload as u32, tag: entry.tag, seq, time_micros: entry.time_micros };
     out.extend_from_slice(&header_bytes(IS_RECORD, &header));
     out.extend_from_slice(entry.head);
     out.extend_from_slice(entry.body);

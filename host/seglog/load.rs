@@ -35,10 +35,7 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// The disk cannot be read; a segment has a format that is not known.
-pub(super) fn load(
-    disk: &Arc<dyn Disk>,
-    certified: u64,
-) -> Result<Loaded, OpenError> {
+pub(super) fn load(disk: &Arc<dyn Disk>, certified: u64) -> Result<Loaded, OpenError> {
     let mut numbers = list(&**disk)?;
     numbers.sort_unstable();
     let mut loaded = Loaded {
@@ -137,8 +134,8 @@ impl Loaded {
             bytes: to - kept.end,
         });
         let close_at = kept.end - super::format::MARK as u64;
-        self.found.is_clean = self.found.torn_tail.is_none()
-            && kept.last_mark == Some((close_at, MarkKind::Close));
+        self.found.is_clean =
+            self.found.torn_tail.is_none() && kept.last_mark == Some((close_at, MarkKind::Close));
         self.tail = Some(scan);
         Ok(())
     }
@@ -173,10 +170,7 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
 }
 
 /// Opens one segment; one that has gone meanwhile is like one that cannot be read.
-pub(super) fn open_one(
-    disk: &Arc<dyn Disk>,
-    number: u64,
-) -> Result<Opened, OpenError> {
+pub(super) fn open_one(disk: &Arc<dyn Disk>, number: u64) -> Result<Opened, OpenError> {
     match open_segment(disk, number) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Opened::Bad(0)),
         Err(error) => {

@@ -224,9 +224,8 @@ impl Log {
         let why = state.trouble().unwrap_or("the disk takes its time").to_owned();
         drop(state);
         if have_ended {
-            let threads = std::mem::take(
-                &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let threads =
+                std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             // One that has died has said so itself.
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }

@@ -220,8 +220,8 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
 /// Makes a file that was a segment a spare, or removes it.
 fn retire(shared: &Shared, retired: Retired) {
     let Retired { name, keep_size } = retired;
-    let is_wanted = keep_size == Some(shared.options.segment_bytes)
-        && shared.lock().spares.is_empty();
+    let is_wanted =
+        keep_size == Some(shared.options.segment_bytes) && shared.lock().spares.is_empty();
     let result = if is_wanted {
         let spare = shared.lock().spare_name();
         // The new name is durable before anything is written to the file.

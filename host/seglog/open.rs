@@ -165,13 +165,8 @@ fn first_segment(
     spare_number: u64,
 ) -> Result<Current, OpenError> {
     let size = options.first_segment_bytes;
-    let header = Header {
-        number,
-        salt: rand::random(),
-        first_seq,
-        size,
-        created_micros: now_micros(),
-    };
+    let header =
+        Header { number, salt: rand::random(), first_seq, size, created_micros: now_micros() };
     let spare = Spare::make(&**disk, spare_name(spare_number), size, || true);
     spare.and_then(|spare| spare.begin(disk, header)).map_err(|error| OpenError::Io {
         what: "cannot make",

@@ -85,13 +85,9 @@ impl Reader {
         }
     }
 
-    fn read_here(
-        &mut self,
-        durable: u64,
-        room: &mut Room,
-        block: &mut Block,
-    ) -> io::Result<Ended> {
-        let Some(mut place) = self.place.take().map_or_else(|| self.find(block), |p| Ok(Some(p)))?
+    fn read_here(&mut self, durable: u64, room: &mut Room, block: &mut Block) -> io::Result<Ended> {
+        let Some(mut place) =
+            self.place.take().map_or_else(|| self.find(block), |p| Ok(Some(p)))?
         else {
             return Ok(Ended::Enough);
         };

@@ -48,7 +48,9 @@ pub(super) fn run(shared: &Shared) {
         };
         drop(turn);
         match outcome {
-            Outcome::Done | Outcome::Nothing if matches!(task, Task::Mark(MarkKind::Close)) => return,
+            Outcome::Done | Outcome::Nothing if matches!(task, Task::Mark(MarkKind::Close)) => {
+                return;
+            }
             Outcome::Done | Outcome::Nothing => wait = shared.options.retry_least,
             Outcome::NoSegment => wait_for_segment(shared),
             Outcome::Failed => {

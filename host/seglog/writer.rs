@@ -219,15 +219,11 @@ impl Writer {
     }
 
     /// Goes on in a new segment, then does something there.
-    fn roll_then(
-        &mut self,
-        shared: &Shared,
-        then: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Outcome {
+    fn roll_then(&mut self, shared: &Shared, then: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
         // Of a size that has room for the next record, whichever it is.
         let next = if self.has_records() { self.header_at(self.at).len as usize } else { 0 };
-        let least = (2 * BLOCK + MARK as u64 + RESERVE + record_len(next) as u64)
-            .next_multiple_of(BLOCK);
+        let least =
+            (2 * BLOCK + MARK as u64 + RESERVE + record_len(next) as u64).next_multiple_of(BLOCK);
         let Some(spare) = shared.lock().take_spare(shared, least) else {
             return Outcome::NoSegment;
         };
@@ -248,7 +244,12 @@ impl Writer {
     }
 
     /// Makes a spare the segment that is written.
-    fn start(&mut self, shared: &Shared, spare: super::maker::Spare, number: u64) -> io::Result<()> {
+    fn start(
+        &mut self,
+        shared: &Shared,
+        spare: super::maker::Spare,
+        number: u64,
+    ) -> io::Result<()> {
         let first_seq = shared.table.durable() + 1;
         let header = Header {
             number,

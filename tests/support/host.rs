@@ -92,6 +92,12 @@ impl HostDir {
         self.config.push_str(toml);
     }
 
+    /// What is received stays in memory.
+    pub fn without_journal(mut self) -> HostDir {
+        self.config.insert_str(0, "journal = false\n");
+        self
+    }
+
     /// Replaces a text of the configuration.
     pub fn replace(&mut self, from: &str, to: &str) {
         assert!(self.config.contains(from), "{from:?} is not in {}", self.config);
