@@ -15,6 +15,9 @@ use super::writer::Current;
 /// durable, so that those who write meanwhile never wait for long.
 const PIECE: usize = 1 << 20;
 const SYNC_EVERY: u64 = 8 << 20;
+/// How many released files are kept to be used again. Where as much is released as is written, one
+/// is at hand whenever one is taken, and none need be filled.
+pub(super) const MOST_SPARES: usize = 2;
 
 /// A file to be used as a segment.
 pub(super) struct Spare {
@@ -136,7 +139,7 @@ pub(super) fn run(shared: &Shared) {
 /// Waits after a failure; less long if something has been released.
 fn rest(shared: &Shared, until: Instant) {
     let mut state = shared.lock();
-    while state.stage == Stage::Open && state.retired.is_empty() && Instant::now() < until {
+    while state.stage != Stage::Over && state.retired.is_empty() && Instant::now() < until {
         state = Shared::wait(&shared.make, state, Some(until));
     }
 }
@@ -144,7 +147,8 @@ fn rest(shared: &Shared, until: Instant) {
 fn next_task(shared: &Shared) -> Option<Task> {
     let mut state = shared.lock();
     loop {
-        if state.stage != Stage::Open && (state.wanted.is_none() || state.stage == Stage::Over) {
+        // Until all is written: that may take another segment.
+        if state.stage == Stage::Over || state.is_written {
             return None;
         }
         if let Some(retired) = state.retired.pop_front() {
@@ -182,7 +186,10 @@ fn wanted_size(shared: &Shared, state: &State) -> Option<u64> {
     match state.wanted {
         Some(least) if state.spares.iter().any(|spare| spare.size >= least) => None,
         Some(least) => Some(least.max(shared.options.segment_bytes)),
-        None => state.spares.is_empty().then_some(shared.options.segment_bytes),
+        None => {
+            let has_time = state.stage == Stage::Open && state.spares.is_empty();
+            has_time.then_some(shared.options.segment_bytes)
+        }
     }
 }
 
@@ -197,7 +204,10 @@ fn is_allowed(shared: &Shared, state: &State, size: u64) -> bool {
 
 fn make(shared: &Shared, size: u64) -> io::Result<()> {
     let name = shared.lock().spare_name();
-    let go_on = || shared.lock().stage != Stage::Over;
+    let go_on = || {
+        let state = shared.lock();
+        state.stage == Stage::Open || (state.stage == Stage::Closing && state.wanted.is_some())
+    };
     let result = Spare::make(&*shared.disk, name.clone(), size, go_on);
     let mut state = shared.lock();
     match result {
@@ -221,7 +231,7 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
 fn retire(shared: &Shared, retired: Retired) {
     let Retired { name, keep_size } = retired;
     let is_wanted =
-        keep_size == Some(shared.options.segment_bytes) && shared.lock().spares.is_empty();
+        keep_size == Some(shared.options.segment_bytes) && shared.lock().spares.len() < MOST_SPARES;
     let result = if is_wanted {
         let spare = shared.lock().spare_name();
         // The new name is durable before anything is written to the file.

@@ -85,10 +85,10 @@ impl Follow {
     /// The disk cannot be read.
     pub(super) fn refresh(&self, table: &Table) -> io::Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next_number = known.next_number;
         let mut numbers = list(&*self.disk).map_err(io::Error::other)?;
         numbers.sort_unstable();
         let first = numbers.first().copied();
-        let next_number = known.next_number;
         for number in numbers.into_iter().filter(|number| *number >= next_number) {
             let opened = open_one(&self.disk, number).map_err(io::Error::other)?;
             if let Opened::Segment(segment, _) = opened {

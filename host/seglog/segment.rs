@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::disk::{Disk, DiskFile, read_full};
-use super::format::{BLOCK, Header, HeaderBlock, MARK, Mark, Salt};
+use super::format::{BLOCK, Header, HeaderBlock, Mark, Salt};
 use super::types::SegmentInfo;
 
 /// A file of the log.
