@@ -95,7 +95,19 @@ impl Log {
         entries: &[Entry<'_>],
         give_up: &dyn Fn() -> bool,
     ) -> Result<Range<u64>, AppendError> {
-        let (seqs, must_tell) = self.put(entries, give_up)?;
+        let (seqs, must_tell) = self.put(entries, Some(give_up))?;
+        if must_tell {
+            self.shared.work.notify_one();
+        }
+        Ok(seqs)
+    }
+
+    /// The same, if there is room at once.
+    ///
+    /// # Errors
+    /// Nothing of it was appended: [`AppendError::Stopped`] where there is no room.
+    pub fn try_append(&self, entries: &[Entry<'_>]) -> Result<Range<u64>, AppendError> {
+        let (seqs, must_tell) = self.put(entries, None)?;
         if must_tell {
             self.shared.work.notify_one();
         }
@@ -112,7 +124,7 @@ impl Log {
         entries: &[Entry<'_>],
         give_up: &dyn Fn() -> bool,
     ) -> Result<Range<u64>, AppendError> {
-        let (seqs, _) = self.put(entries, give_up)?;
+        let (seqs, _) = self.put(entries, Some(give_up))?;
         if seqs.is_empty() || wait_durable(&self.shared, seqs.end - 1, give_up) {
             return Ok(seqs);
         }
@@ -230,11 +242,12 @@ impl Log {
         self.shared.done.notify_all();
     }
 
-    /// Puts records into the buffer. True if the thread that writes must be told.
+    /// Puts records into the buffer; waits for room only with somebody who may give up. True if the
+    /// thread that writes must be told.
     fn put(
         &self,
         entries: &[Entry<'_>],
-        give_up: &dyn Fn() -> bool,
+        give_up: Option<&dyn Fn() -> bool>,
     ) -> Result<(Range<u64>, bool), AppendError> {
         let mut total = 0;
         for entry in entries {
@@ -249,6 +262,12 @@ impl Log {
             return Err(AppendError::Closed);
         }
         if !state.has_room(total, &self.shared.options) || !state.queue.is_empty() {
+            let Some(give_up) = give_up else {
+                // What fills the buffer is written at once.
+                state.is_urgent = true;
+                self.shared.work.notify_one();
+                return Err(AppendError::Stopped);
+            };
             state = self.wait_for_room(state, total, give_up)?;
         }
         let (was, first) = (state.buffered(), state.next_seq);
