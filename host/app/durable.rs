@@ -99,10 +99,7 @@ impl Durable {
                 waiting,
                 "is not configured any more; its place in the journal is given up"
             );
-            let release = Record::Released { pipeline };
-            if let Err(error) = self.store.write(release, &|| true) {
-                tracing::warn!(%error, "that could not be noted, and is told again");
-            }
+            self.release(&pipeline);
         }
     }
 
@@ -111,10 +108,13 @@ impl Durable {
     ///
     /// # Errors
     /// When that cannot be noted.
-    pub fn kept(&mut self, config: &PipelineConfig) -> Result<(u64, Kept), StartError> {
-        let saved = match self.saved.remove(&config.name) {
+    pub fn kept(&mut self, config: &PipelineConfig) -> Result<Kept, StartError> {
+        let oldest = config.begin == Begin::Oldest || self.is_forgetful;
+        let known = self.saved.remove(&config.name);
+        let begins_later = known.is_none() && !oldest;
+        let saved = match known {
             Some(saved) => saved,
-            None => self.first_commit(config)?,
+            None => self.first_commit(&config.name, oldest)?,
         };
         let first = self.journal.first_seq();
         if saved.cursor < first {
@@ -122,16 +122,14 @@ impl Durable {
             tracing::error!(pipeline, lost, "what it is to go on with is not in the journal");
         }
         let store = Arc::clone(&self.store);
-        let (from, every) = (saved.cursor, self.config.commit_every);
-        Ok((from, Kept { store, saved: Some(saved), every }))
+        Ok(Kept { store, saved, begins_later, every: self.config.commit_every })
     }
 
-    fn first_commit(&self, config: &PipelineConfig) -> Result<Saved, StartError> {
-        let oldest = config.begin == Begin::Oldest || self.is_forgetful;
+    fn first_commit(&self, name: &str, oldest: bool) -> Result<Saved, StartError> {
         let cursor = if oldest { self.journal.first_seq() } else { self.journal.next_seq() };
         let commit = Commit {
-            pipeline: config.name.clone(),
-            number: self.store.number(&config.name) + 1,
+            pipeline: name.to_owned(),
+            number: self.store.number(name) + 1,
             cursor,
             time: now_micros(),
             is_whole: true,
@@ -142,12 +140,17 @@ impl Durable {
         let noted = self.store.write(Record::Commit(commit), &|| Instant::now() >= deadline);
         noted.map_err(|error| {
             let trouble = self.store.trouble().unwrap_or_default();
-            StartError::Unusable(format!(
-                "pipeline {:?} cannot be noted: {error} {trouble}",
-                config.name
-            ))
+            StartError::Unusable(format!("pipeline {name:?} cannot be noted: {error} {trouble}"))
         })?;
         Ok(saved)
+    }
+
+    /// Gives up the place of a pipeline that has drained and is not configured any more.
+    pub fn release(&self, pipeline: &str) {
+        let release = Record::Released { pipeline: pipeline.to_owned() };
+        if let Err(error) = self.store.write(release, &|| true) {
+            tracing::warn!(pipeline, %error, "that its place is given up could not be noted");
+        }
     }
 
     /// Alerts that were to be told when the host ended.

@@ -156,7 +156,8 @@ impl App {
             durable.release_others(config);
         }
         let untold = durable.as_ref().map(Durable::untold).unwrap_or_default();
-        pipelines.commit(pipelines.prepare(config, &mut durable)?);
+        let plan = pipelines.prepare(config, &mut durable)?;
+        pipelines.commit(plan, durable.as_ref());
         news.tell_to(pipelines.inputs_for(BUILT_IN_SOURCE));
         drop(opened);
         if let Some(durable) = &durable {
@@ -250,7 +251,7 @@ impl App {
         let sources = self.sources.prepare(&now).map_err(|error| error.to_string())?;
         let pipelines =
             self.pipelines.prepare(&now, &mut self.durable).map_err(|error| error.to_string())?;
-        self.pipelines.commit(pipelines);
+        self.pipelines.commit(pipelines, self.durable.as_ref());
         self.news.tell_to(self.pipelines.inputs_for(BUILT_IN_SOURCE));
         self.sources.commit(&now, sources, |source| self.pipelines.inputs_for(source));
         self.config = now;

@@ -117,8 +117,8 @@ impl Pipelines {
         let to = sinks_of(config, sinks);
         let (pending, close) = match durable {
             Some(durable) => {
-                let (from, kept) = durable.kept(config)?;
-                Pending::from_journal(config.clone(), to, &durable.journal, from, kept)
+                let kept = durable.kept(config)?;
+                Pending::from_journal(config.clone(), to, &durable.journal, kept)
                     .map_err(environment("cannot read the journal".to_owned(), ""))?
             }
             None => Pending::new(config.clone(), to),
@@ -154,8 +154,20 @@ impl Pipelines {
 
     /// Has a plan take effect. Those that are left get no more frames once the sources have been given
     /// what [`Pipelines::inputs_for`] says then.
-    pub fn commit(&mut self, plan: Plan) {
+    pub fn commit(&mut self, plan: Plan, durable: Option<&Durable>) {
+        let mut left = Vec::new();
+        match durable {
+            // All changes what they take at the same record: none is taken twice, or by nobody.
+            Some(durable) => durable.journal.cut(|at| left = self.commit_at(at, plan)),
+            None => left = self.commit_at(0, plan),
+        }
+        drop(left);
+    }
+
+    /// Gives back the ways into those that are left.
+    fn commit_at(&mut self, at: u64, plan: Plan) -> Vec<Close> {
         let Plan { sinks, added, kept } = plan;
+        let mut left = Vec::new();
         let mut before = std::mem::take(&mut self.running);
         for config in kept {
             let Some(mut running) = before.remove(&config.name) else { continue };
@@ -167,18 +179,24 @@ impl Pipelines {
             if !is_same {
                 running.pipeline.rewire(Wiring { through: config.through.clone(), sinks });
             }
-            running.close.take_from(&config.from);
+            running.close.take_from(at, &config.from);
             running.config = config;
             self.running.insert(running.config.name.clone(), running);
         }
-        self.leaving.extend(before.into_values().map(|old| old.pipeline));
+        for old in before.into_values() {
+            old.close.end_at(at);
+            left.push(old.close);
+            self.leaving.push(old.pipeline);
+        }
         for new in added {
+            new.close.take_from(at, &new.config.from);
             self.running.insert(new.config.name.clone(), new);
         }
         for old in &self.leaving {
             follow(old, &self.sinks, &sinks);
         }
         self.sinks = sinks;
+        left
     }
 
     /// The ways into those that take from a source.

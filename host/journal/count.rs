@@ -89,6 +89,13 @@ impl Counting {
         Ok(())
     }
 
+    /// Does something while nothing is appended.
+    pub fn hold(&self, act: impl FnOnce()) {
+        let held = self.lock();
+        act();
+        drop(held);
+    }
+
     /// All through this record is durable.
     pub fn durable(&self, upto: u64) {
         {

@@ -114,6 +114,12 @@ impl Journal {
         Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests))
     }
 
+    /// Calls this with the number that the next record gets, while none is appended: what is said of
+    /// records from there on is said before there is one.
+    pub fn cut(&self, say: impl FnOnce(u64)) {
+        self.counting.hold(|| say(self.log.next_seq()));
+    }
+
     /// The number that the next record gets.
     pub fn next_seq(&self) -> u64 {
         self.log.next_seq()

@@ -55,10 +55,18 @@ impl Close {
         }
     }
 
-    /// From now on it takes from these sources.
-    pub fn take_from(&self, sources: &[String]) {
-        if let Close::Feed { interests, journal, .. } = self {
-            interests.change(journal.next_seq(), sources);
+    /// From a record of the journal on it takes from these sources.
+    pub fn take_from(&self, at: u64, sources: &[String]) {
+        if let Close::Feed { interests, .. } = self {
+            interests.change(at, sources);
+        }
+    }
+
+    /// It takes nothing from a record of the journal on, and ends there.
+    pub fn end_at(&self, at: u64) {
+        if let Close::Feed { end, interests, .. } = self {
+            interests.change(at, &[]);
+            end.send_if_modified(|end| end.is_none().then(|| *end = Some(at)).is_some());
         }
     }
 }
@@ -66,10 +74,9 @@ impl Close {
 /// It takes what is there by now, and ends.
 impl Drop for Close {
     fn drop(&mut self) {
-        if let Close::Feed { end, interests, journal } = self {
-            let next = journal.next_seq();
-            interests.change(next, &[]);
-            end.send_replace(Some(next));
+        if let Close::Feed { journal, .. } = self {
+            let journal = Arc::clone(journal);
+            journal.cut(|at| self.end_at(at));
         }
     }
 }

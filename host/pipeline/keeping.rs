@@ -56,18 +56,19 @@ impl Keeping {
     pub fn start(
         pipeline: &str,
         cursor: u64,
-        saved: Option<&Saved>,
+        saved: &Saved,
         store: &Arc<Store>,
         every: Duration,
         shared: &Shared,
     ) -> std::io::Result<Self> {
-        let news = saved.and_then(|saved| saved.news.last()).map_or(0, |news| news.number);
+        let news = saved.news.last().map_or(0, |news| news.number);
         Ok(Keeping {
             draft: Draft::new(cursor),
             store: Arc::clone(store),
             pipeline: pipeline.to_owned(),
             every,
-            number: saved.map_or(0, |saved| saved.number),
+            // One of the same name may have gone on after this one was made.
+            number: store.number(pipeline),
             news: news.max(store.told(pipeline)),
             begun: None,
             committer: Committer::start(pipeline, store, shared)?,

@@ -68,8 +68,10 @@ pub struct Shared {
 pub struct Kept {
     /// Where.
     pub store: Arc<Store>,
-    /// What there was; `None` for a pipeline that is new.
-    pub saved: Option<Saved>,
+    /// What there was, or what it begins with.
+    pub saved: Saved,
+    /// Whether it takes nothing of what is in the journal by now.
+    pub begins_later: bool,
     /// How often it commits.
     pub every: Duration,
 }
@@ -94,11 +96,12 @@ impl Pending {
         config: PipelineConfig,
         sinks: Vec<SharedSink>,
         journal: &Arc<Journal>,
-        from: u64,
         kept: Kept,
     ) -> std::io::Result<(Pending, Close)> {
         let tally = Arc::new(Tally::default());
-        let mut feed = journal.feed(from, &config.from, &tally)?;
+        // One that begins with what comes takes nothing until it is told from where on.
+        let sources = if kept.begins_later { &[][..] } else { &config.from };
+        let mut feed = journal.feed(kept.saved.cursor, sources, &tally)?;
         let close = Close::Feed {
             end: feed.end(),
             interests: Arc::clone(feed.interests()),

@@ -196,14 +196,8 @@ impl Worker {
             Intake::Queue(_) => 0,
         };
         let saved = kept.saved;
-        let started = Keeping::start(
-            &self.name,
-            cursor,
-            saved.as_ref(),
-            &kept.store,
-            kept.every,
-            &self.shared,
-        );
+        let started =
+            Keeping::start(&self.name, cursor, &saved, &kept.store, kept.every, &self.shared);
         match started {
             Ok(keeping) => self.keeping = Some(keeping),
             Err(error) => {
@@ -212,7 +206,7 @@ impl Worker {
                 return false;
             }
         }
-        let Saved { states, alerts, .. } = saved.unwrap_or_default();
+        let Saved { states, alerts, .. } = saved;
         self.shared.board.restore(&self.name, alerts);
         self.links.restore(states);
         true
