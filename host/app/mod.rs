@@ -151,7 +151,7 @@ impl App {
         };
         let mut pipelines = Pipelines::new(shared);
         let mut sources = Sources::new(&config.data_dir);
-        let plan = sources.prepare(config)?;
+        let streams = sources.prepare(config)?;
         if let Some(durable) = &mut durable {
             durable.release_others(config);
         }
@@ -163,7 +163,7 @@ impl App {
         if let Some(durable) = &durable {
             durable.tell(untold, |pipeline, alerts| news.tell_alerts(pipeline, alerts)).await;
         }
-        sources.commit(config, plan, |source| pipelines.inputs_for(source));
+        sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
         let listen_file = config.data_dir.join("listen.addr");
         write_whole(&listen_file, format!("{address}\n").as_bytes())
