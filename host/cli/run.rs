@@ -45,7 +45,7 @@ async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
     let every = manager.beat_every();
     let failure = loop {
         tokio::select! {
-            name = signals.next() => {
+            name = signals.first() => {
                 tracing::info!("{name}: stopping; once more to stop at once");
                 break None;
             }
@@ -72,7 +72,7 @@ async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
     manager.stopping(failure.as_deref().unwrap_or("stopping in order"));
     let counts = tokio::select! {
         counts = app.stop() => counts,
-        name = signals.next() => return Err(Exit::by_signal(name)),
+        name = signals.second() => return Err(Exit::by_signal(name)),
     };
     // The last line on standard error: scripts read it.
     eprintln!("{counts}");

@@ -45,7 +45,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Exit> {
         let is_screen = std::io::stdout().is_terminal() && !args.json;
         loop {
             tokio::select! {
-                _ = signals.next() => return Ok(()),
+                _ = signals.first() => return Ok(()),
                 _ = clock.tick() => look(&data_dir, args.json, is_screen).await?,
             }
         }

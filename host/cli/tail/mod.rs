@@ -149,7 +149,7 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     let mut clock = tokio::time::interval(LOOK_EVERY);
     let end = loop {
         tokio::select! {
-            _ = signals.next() => {
+            _ = signals.first() => {
                 if std::io::stderr().is_terminal() {
                     // Behind the ^C.
                     eprintln!();
@@ -172,7 +172,7 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     let close = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {
         _ = tokio::time::timeout(CLOSE_WITHIN, close) => {}
-        name = signals.next() => return Err(Exit::by_signal(name)),
+        name = signals.second() => return Err(Exit::by_signal(name)),
     }
     if let Err(why) | Ok(End::Broken(why)) = &end {
         eprintln!("trommel: {why}");
