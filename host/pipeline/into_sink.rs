@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::batch::RowId;
 use crate::columns::Fields;
 use crate::runner::Reason;
-use crate::sink::{Job, Outdated, Place, Progress, Refused, SharedSink, SinkError};
+use crate::sink::{Job, Outdated, Place, Progress, Refused, SharedSink, SinkError, Trouble};
 
 /// Waits between tries.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
@@ -183,7 +183,8 @@ impl<'a> Tries<'a> {
             tracing::error!(pipeline, sink, %error, "sink fails; its pipeline waits");
         }
         self.sink.meter.retry();
-        self.sink.set_trouble(Some(error.to_string()));
+        let (pipeline, detail) = (self.pipeline.to_owned(), error.to_string());
+        self.sink.trouble.set(Some(Trouble { pipeline, detail }));
         match error {
             SinkError::Retry { after: Some(wait), .. } => *wait,
             SinkError::Misconfigured { .. } => self.slow.next_wait(),
@@ -201,7 +202,15 @@ impl<'a> Tries<'a> {
         if self.told.is_some() {
             let (pipeline, sink) = (self.pipeline, &*self.sink.name);
             tracing::info!(pipeline, sink, "sink works again");
-            self.sink.set_trouble(None);
+        }
+    }
+}
+
+impl Drop for Tries<'_> {
+    /// However they end: the pipeline waits no longer.
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            self.sink.trouble.set(None);
         }
     }
 }

@@ -122,12 +122,38 @@ pub struct SharedSink {
     /// Which of the settings that the place has had are this sink's.
     version: u64,
     kind: Arc<SinkKind>,
+    /// Why it takes nothing at the moment.
+    pub trouble: SharedTrouble,
     /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
-    trouble: Arc<StdMutex<Option<String>>>,
     /// What is measured of it.
     pub meter: Arc<SinkMeter>,
+}
+
+/// Why a sink takes nothing at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The pipeline that tries again, and waits.
+    pub pipeline: String,
+    /// What is wrong, with a hint behind it where there is one.
+    pub detail: String,
+}
+
+/// The trouble a sink has, as those see it who share it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedTrouble(Arc<StdMutex<Option<Trouble>>>);
+
+impl SharedTrouble {
+    /// What it is now, if there is any.
+    pub fn now(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes why the sink takes nothing, or that nobody waits for it any more.
+    pub fn set(&self, trouble: Option<Trouble>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 /// Where a sink writes: one file, one server. Settings may change while it is written to; only one
@@ -193,16 +219,6 @@ impl SharedSink {
     pub fn wants(&self, ty: &str) -> bool {
         self.wants_all() || self.types.iter().any(|pattern| pattern.matches(ty))
     }
-
-    /// Why it does not take anything at the moment, with a hint where there is one.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes why it does not take anything, or that it does again.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
 }
 
 /// Opens a sink. To be called where a runtime is.
@@ -219,7 +235,7 @@ pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
-        trouble: Arc::default(),
+        trouble: SharedTrouble::default(),
         meter: Arc::default(),
     })
 }
@@ -234,7 +250,7 @@ pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
-        trouble: Arc::default(),
+        trouble: SharedTrouble::default(),
         place: Arc::clone(&before.place),
         meter: Arc::clone(&before.meter),
     }
