@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::reread::{Reread, Step};
+use super::reread::{Reread, Step, Watched};
 use super::signals::{Hangup, Signals};
 use super::{ConfigArgs, Exit, runtime};
 use crate::app::App;
@@ -27,17 +27,18 @@ pub struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Exit> {
+    let watched = (!args.no_watch).then(|| Watched::new(&args.config));
     let config = args.config.load()?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(host(&config, args));
+    let ended = runtime.block_on(host(&config, args, watched));
     // Whatever still runs has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
-async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
+async fn host(config: &Config, args: &RunArgs, watched: Option<Watched>) -> Result<(), Exit> {
     let (mut signals, mut hangup) = (Signals::new()?, Hangup::new()?);
-    let mut reread = Reread::start(&args.config, !args.no_watch)?;
+    let mut reread = Reread::start(&args.config, watched)?;
     let mut manager = Manager::default();
     let mut app = App::start(config).await?;
     manager.ready();

@@ -42,6 +42,11 @@ impl Run<'_> {
                 tracing::warn!(pipeline, sink, "a batch that waited for it goes on without it");
                 return Ok(());
             };
+            if next.is(&sink) {
+                // Others were told before of what has taken its place.
+                self.await_successor(links, &sink)?;
+                continue;
+            }
             if !sink.can_go_on_in(&next) {
                 progress = Progress::default();
             }
@@ -153,6 +158,16 @@ impl Run<'_> {
                 tracing::warn!(pipeline = self.pipeline, id, detail, "refused here too");
             }
         }
+    }
+
+    /// Waits until the pipeline is told what has taken the place of a sink.
+    fn await_successor(&self, links: &mut Links, sink: &SharedSink) -> Result<(), Stopped> {
+        self.shared.runtime.block_on(async {
+            tokio::select! {
+                () = self.shared.stop.cancelled() => Err(Stopped),
+                () = links.replaced(sink) => Ok(()),
+            }
+        })
     }
 
     /// Waits, for as long as the host does not stop; false when the pipeline is not to write to the sink

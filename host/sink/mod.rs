@@ -184,6 +184,29 @@ impl SharedSink {
         Arc::ptr_eq(&self.place, &other.place)
     }
 
+    /// Whether what is so configured writes to its place.
+    pub fn is_for(&self, kind: &SinkKind) -> bool {
+        self.kind.is_same_place(kind)
+    }
+
+    /// Whether its settings are the first of its place.
+    pub fn is_first(&self) -> bool {
+        self.version == 0
+    }
+
+    /// Has the place take over its settings, if they are newer. Blocks while another writes there; to be
+    /// called where a runtime is.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn open_in_place(&self) -> Result<(), SinkError> {
+        match self.within(&mut self.place.blocking_lock()) {
+            Ok(Err(error)) => Err(error),
+            // Where others have newer settings, these are not wanted any more.
+            Ok(Ok(_)) | Err(Outdated) => Ok(()),
+        }
+    }
+
     /// The sink within its place; opens it where others settings were open before, which are closed
     /// first.
     ///
