@@ -350,12 +350,12 @@ fn a_file_that_is_still_written_to_is_not_opened_a_second_time() {
     let slow = "[sink.slow]\nkind = \"file\"\npath = \"slow.jsonl\"\n";
     let idle =
         "[pipeline.idle]\nfrom = [\"hq\"]\nto = [\"nowhere\"]\n[sink.nowhere]\nkind = \"null\"\n";
-    let before = format!("{pipeline}{sink}{slow}");
-    let mut host = HostDir::new(&sim, &["ap-events"], &before).run();
+    let before = format!("{pipeline}{sink}");
+    let mut host = HostDir::new(&sim, &["ap-events"], &format!("{before}{slow}")).run();
     host.flows("slow.jsonl");
     block(&host, "slow.jsonl", "slow-moved.jsonl");
     is_stuck(&host, "main");
-    // The pipeline and its sinks go, while much is queued for them; then the file comes back.
+    // The pipeline and the file go, while much is queued for them; then the file comes back.
     host.dir.replace(&before, idle);
     host.reconfigure();
     let again = format!(
@@ -422,4 +422,23 @@ fn a_quiet_file_follows_its_settings_at_once() {
     let aside: Vec<_> = names.iter().filter(|name| name.starts_with("events.2")).collect();
     assert_eq!(aside.iter().map(|name| count_lines(&host.path(name))).sum::<usize>(), 50);
     host.stop();
+}
+
+#[test]
+fn what_drains_does_not_wait_for_a_sink_that_was_removed() {
+    let mut sim = Sim::start(RATE);
+    let slow = "[sink.slow]\nkind = \"file\"\npath = \"slow.jsonl\"\n";
+    let mut host = HostDir::new(&sim, &["ap-events"], &format!("{MAIN}{slow}"));
+    host.replace("to = [\"archive\"]", "to = [\"slow\", \"archive\"]");
+    let mut host = host.run();
+    host.flows("slow.jsonl");
+    block(&host, "slow.jsonl", "slow-moved.jsonl");
+    is_stuck(&host, "main");
+    host.dir.replace("to = [\"slow\", \"archive\"]", "to = [\"archive\"]");
+    host.dir.replace(slow, "");
+    host.dir.replace("[pipeline.main]", "[pipeline.again]");
+    host.reconfigure();
+    host.wait_for_log("a batch that waited for it goes on without it");
+    wait_until("the new one to have its turn", || host.settled("again") > 200);
+    all_arrived_once_in_order(&mut sim, &mut host, &["events.jsonl"], "ap-events");
 }

@@ -293,11 +293,15 @@ fn sinks_of(config: &PipelineConfig, sinks: &Sinks) -> Vec<SharedSink> {
     found.map(|(_, sink)| sink.clone()).collect()
 }
 
-/// What drains goes on in what took the place of its sinks: no place is ever written to by two.
+/// What drains goes on in what took the place of its sinks: no place is ever written to by two. Where
+/// nothing did, it does not wait for a sink that fails.
 fn follow(pipeline: &Pipeline, now: &Sinks) {
     let wiring = pipeline.wiring();
     let next = |old: &SharedSink| {
         let successor = now.values().find(|(_, sink)| sink.is_same_place(old));
+        if successor.is_none() {
+            old.retired.cancel();
+        }
         successor.map_or_else(|| old.clone(), |(_, sink)| sink.clone())
     };
     let sinks: Vec<SharedSink> = wiring.sinks.iter().map(next).collect();

@@ -37,7 +37,9 @@ impl Run<'_> {
     pub fn sink(&mut self, links: &mut Links, mut sink: SharedSink) -> Result<(), Stopped> {
         let mut progress = Progress::default();
         while !self.fill(links, &sink, &mut progress)? {
-            let Some(next) = links.successor(&sink) else {
+            let next = links.successor(&sink);
+            let is_left = |next: &SharedSink| next.is(&sink) && sink.retired.is_cancelled();
+            let Some(next) = next.filter(|next| !is_left(next)) else {
                 let (pipeline, sink) = (self.pipeline, &*sink.name);
                 tracing::warn!(pipeline, sink, "a batch that waited for it goes on without it");
                 return Ok(());
@@ -177,6 +179,7 @@ impl Run<'_> {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
                 () = links.replaced(sink) => Ok(false),
+                () = sink.retired.cancelled() => Ok(false),
                 () = tokio::time::sleep(wait) => Ok(true),
             }
         })

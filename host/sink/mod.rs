@@ -124,6 +124,9 @@ pub struct SharedSink {
     kind: Arc<SinkKind>,
     /// Why it takes nothing at the moment.
     pub trouble: SharedTrouble,
+    /// Cancelled once the configuration has it no more: what drains into it does so while it works, and
+    /// does not wait for it.
+    pub retired: CancellationToken,
     /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
@@ -259,6 +262,7 @@ pub fn open(config: &SinkConfig) -> Result<SharedSink, String> {
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
         trouble: SharedTrouble::default(),
+        retired: CancellationToken::new(),
         meter: Arc::default(),
     })
 }
@@ -274,6 +278,7 @@ pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
         trouble: SharedTrouble::default(),
+        retired: CancellationToken::new(),
         place: Arc::clone(&before.place),
         meter: Arc::clone(&before.meter),
     }
