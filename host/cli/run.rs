@@ -11,6 +11,7 @@ use super::{ConfigArgs, Exit, runtime};
 use crate::app::App;
 use crate::config::Config;
 use crate::notify::Manager;
+use crate::telemetry::log;
 
 /// What `run` is told.
 #[derive(Debug, Args)]
@@ -76,7 +77,7 @@ async fn host(config: &Config, args: &RunArgs, watched: Option<Watched>) -> Resu
         name = signals.second() => return Err(Exit::by_signal(name)),
     };
     // The last line on standard error: scripts read it.
-    eprintln!("{counts}");
+    log::end(&counts.to_string());
     match failure {
         None => Ok(()),
         Some(_) => Err(Exit { code: 1, message: String::new() }),

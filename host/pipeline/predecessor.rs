@@ -38,7 +38,8 @@ impl Predecessor {
     fn is_awaited(&self) -> bool {
         let has_begun = self.has_begun.load(Ordering::Acquire);
         let is_held = self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        !(has_begun && is_held) && !self.ended.is_cancelled()
+        let waits_for_plugins = has_begun && is_held;
+        !(waits_for_plugins || self.ended.is_cancelled())
     }
 }
 

@@ -106,7 +106,8 @@ impl StatusReport {
             0 => String::new(),
             count => format!(", {count} {what}"),
         };
-        let (held, failing) = (told(held, "held"), told(failing, "sinks failing"));
+        let sinks = if failing == 1 { "sink fails" } else { "sinks fail" };
+        let (held, failing) = (told(held, "held"), told(failing, sinks));
         format!(
             "{up} of {} streams up{held}{failing}; received {}, delivered {}, filtered {}, dead letters {}",
             self.sources.len(),

@@ -21,6 +21,7 @@ use super::{Exit, runtime};
 use crate::config::{CentralConfig, Config, SourceKind, TailSource, units};
 use crate::pipeline;
 use crate::source::central::Central;
+use crate::telemetry::log;
 use feed::{End, Feed};
 use notices::Notices;
 use select::{Select, Where};
@@ -177,7 +178,7 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     if let Err(why) | Ok(End::Broken(why)) = &end {
         eprintln!("trommel: {why}");
     }
-    eprintln!("{}", notices.summary(&seen));
+    log::end(&notices.summary(&seen));
     match end {
         Ok(End::Time) if !notices.was_connected() => Err(Exit { code: 1, message: String::new() }),
         Ok(End::Broken(_)) | Err(_) => Err(Exit { code: 1, message: String::new() }),
