@@ -13,6 +13,7 @@ mod predecessor;
 mod stages;
 mod worker;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -95,6 +96,7 @@ impl Pending {
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let meter = Arc::new(PipelineMeter::default());
         let ended = CancellationToken::new();
+        let has_begun = Arc::new(AtomicBool::new(false));
         let (rewire, wiring) = watch::channel(Arc::new(Wiring { through, sinks: self.sinks }));
         let is_over = ended.clone().drop_guard();
         let worker = worker::Worker {
@@ -107,6 +109,7 @@ impl Pending {
             ),
             intake: self.intake,
             predecessors: self.predecessors,
+            has_begun: Arc::clone(&has_begun),
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),
             meter: Arc::clone(&meter),
@@ -121,7 +124,19 @@ impl Pending {
             worker.run();
         })?;
         let Pending { queue, tally, .. } = self;
-        Ok(Pipeline { name, is_built_in, tally, held, pauses, meter, queue, ended, rewire, thread })
+        Ok(Pipeline {
+            name,
+            is_built_in,
+            tally,
+            held,
+            pauses,
+            meter,
+            queue,
+            ended,
+            has_begun,
+            rewire,
+            thread,
+        })
     }
 }
 
@@ -143,6 +158,8 @@ pub struct Pipeline {
     pub queue: Queue,
     /// Cancelled once its thread has ended, however it did.
     pub ended: CancellationToken,
+    /// Whether it waits no longer for others to drain.
+    has_begun: Arc<AtomicBool>,
     rewire: watch::Sender<Arc<Wiring>>,
     thread: JoinHandle<()>,
 }

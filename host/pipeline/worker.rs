@@ -1,6 +1,7 @@
 //! The thread of a pipeline: waits for events, time or changes, and does one thing at a time. Key
 //! type: [`Worker`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Worker {
     pub meter: Arc<PipelineMeter>,
     /// What must have drained before this one begins.
     pub predecessors: Vec<Predecessor>,
+    /// Set once they have.
+    pub has_begun: Arc<AtomicBool>,
     pub shared: Shared,
     /// An empty batch, for its memory and the names it knows.
     pub spare: Batch,
@@ -61,6 +64,7 @@ impl Worker {
         let may_begin =
             runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));
         self.predecessors.clear();
+        self.has_begun.store(true, Ordering::Release);
         if may_begin {
             self.work(&runtime, &mut clock);
         }
