@@ -178,7 +178,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn write(&mut self, job: &Job<'_>, _: &mut Progress) -> Result<(), SinkError> {
-        let written = self.append(job.lines.text.as_bytes());
+        let written = self.append(&job.lines.bytes);
         written.map_err(|error| SinkError::retry(format!("{}: {error}", self.path.display())))
     }
 }
@@ -225,10 +225,10 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::Lines;
+    use crate::columns::ByteLines;
 
     fn write(sink: &mut FileSink, text: &str) {
-        let lines = Lines { text: text.into(), ends: vec![] };
+        let lines = ByteLines { bytes: text.as_bytes().into(), ends: vec![] };
         let stop = tokio_util::sync::CancellationToken::new();
         let job = Job { pipeline: "main", lines: &lines, stop: &stop };
         sink.write(&job, &mut Progress::default()).unwrap();
