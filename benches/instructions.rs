@@ -31,7 +31,7 @@ use fixtures::{batch, payloads, recorded};
 /// Events in a batch, as at medium load.
 const BATCH: usize = 64;
 /// Events in a batch, as at full speed.
-const LARGE_BATCH: usize = 1_024;
+const LARGE_BATCH: usize = 512;
 
 fn main() {
     let mut args = std::env::args().skip(1);

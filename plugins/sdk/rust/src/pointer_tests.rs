@@ -49,7 +49,8 @@ fn the_last_of_two_names_counts() {
 #[test]
 fn a_name_is_one_wherever_it_stands() {
     let pointer = Pointer::parse("/ip_address").unwrap();
-    for (before, after) in (0..200).flat_map(|before| [0, 30, 90, 200].map(|after| (before, after))) {
+    for (before, after) in (0..200).flat_map(|before| [0, 30, 90, 200].map(|after| (before, after)))
+    {
         let (before, after) = ("x".repeat(before), "y".repeat(after));
         let head = format!("{{\"p\":\"{before}\",");
         let text = format!("{head}\"ip_address\":\"10\",\"q\":\"{after}\"}}");

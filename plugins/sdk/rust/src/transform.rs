@@ -150,7 +150,8 @@ impl<'a> Answer<'a> {
     /// One line per new event. A line break in JSON can only be white space between values, so a
     /// blank does as well.
     fn lines<'b>(&'b self, text: impl Fn(Event<'b>, &'b NewEvent) -> &'b str) -> String {
-        let length = |(old, new): &'b (usize, NewEvent)| text(self.batch.event(*old), new).len() + 1;
+        let length =
+            |(old, new): &'b (usize, NewEvent)| text(self.batch.event(*old), new).len() + 1;
         let mut lines = String::with_capacity(self.new.iter().map(length).sum());
         for (old, new) in &self.new {
             let text = text(self.batch.event(*old), new);
@@ -186,7 +187,9 @@ impl<'a> Answer<'a> {
 
 /// Looks at all bytes without stopping at one, so that many are looked at at once.
 fn has_newline(text: &str) -> bool {
-    text.as_bytes().chunks(64).any(|some| some.iter().fold(false, |any, byte| any | (*byte == b'\n')))
+    text.as_bytes()
+        .chunks(64)
+        .any(|some| some.iter().fold(false, |any, byte| any | (*byte == b'\n')))
 }
 
 /// Makes a type that is a [`Transform`](trait@crate::Transform) the plugin of this crate.
