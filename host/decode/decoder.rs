@@ -349,7 +349,7 @@ mod tests {
                 let rows = batch.live().to_vec();
                 match batch.prepare(&rows, Fields::WHOLE, decoder).pop() {
                     Some((_, error)) => error,
-                    None => batch.lines_of(&rows).text.into_owned(),
+                    None => batch.lines_of(&rows).into_text().text.into_owned(),
                 }
             })
             .collect()

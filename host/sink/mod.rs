@@ -19,7 +19,7 @@ pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
 
-use crate::columns::Lines;
+use crate::columns::ByteLines;
 use crate::config::{SinkConfig, SinkKind};
 use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
@@ -30,7 +30,7 @@ pub struct Job<'a> {
     /// The pipeline it comes from.
     pub pipeline: &'a str,
     /// The events, a line each. None for a sink that does not want them.
-    pub lines: &'a Lines<'a>,
+    pub lines: &'a ByteLines<'a>,
     /// When the host stops: whoever waits then ends at once.
     pub stop: &'a CancellationToken,
 }

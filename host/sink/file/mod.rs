@@ -43,7 +43,7 @@ impl Sink for FileSink {
         // A panic while it was held leaves what the next write settles.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = file.is_empty();
-        let written = file.append(job.lines.text.as_bytes());
+        let written = file.append(&job.lines.bytes);
         drop(file);
         if let Some(aging) = self.aging.as_ref().filter(|_| was_empty) {
             aging.wake();
