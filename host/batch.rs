@@ -2,17 +2,19 @@
 //! of those still on their way. Payloads become JSON once, when somebody first asks. Pure; knows
 //! nothing of protobuf or plugins. Key types: [`Batch`], [`Transcode`].
 
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::columns::{Blobs, Columns, Fields, Lines, Span, Texts};
+use crate::columns::{Blobs, ByteLines, ByteTexts, Columns, Fields, Lines, Span, Texts};
 use crate::frame::Frame;
 use crate::line::{self, Event};
 use crate::outcome::{Outcomes, Verdicts, lines};
 use crate::row::{Line, Made, Mark, Row};
 pub use crate::row::{NewRow, Payload, RowId};
 use crate::shapes::{Common, Shapes};
-use crate::text::{Append as _, push_compact_json, push_json_string};
+use crate::text::{Append as _, LastSecond, push_compact_json, push_json_string};
 
 /// Turns payloads that are not JSON into JSON: the decoder, as the batch sees it.
 pub trait Transcode {
@@ -54,8 +56,9 @@ pub struct Batch {
     subjects: Texts,
     extensions: Texts,
     data: Texts,
-    lines: Texts,
+    lines: ByteTexts,
     shapes: Shapes,
+    last_second: Cell<LastSecond>,
     /// Where JSON is written before it is text.
     scratch: Vec<u8>,
 }
@@ -69,15 +72,10 @@ impl Batch {
         self.received.clear();
         self.rows.clear();
         self.live.clear();
-        for texts in [
-            &mut self.ids,
-            &mut self.subjects,
-            &mut self.extensions,
-            &mut self.data,
-            &mut self.lines,
-        ] {
+        for texts in [&mut self.ids, &mut self.subjects, &mut self.extensions, &mut self.data] {
             texts.clear();
         }
+        self.lines.clear();
         self.shapes.clear();
         self.scratch.clear();
         self.scratch.shrink_to(KEPT_SCRATCH);
@@ -192,20 +190,21 @@ impl Batch {
             subjects: wants(Fields::SUBJECTS).then(|| of(|row| row.subject, &self.subjects)),
             data: wants(Fields::DATA).then(|| of(|row| row.data.unwrap_or_default(), &self.data)),
             attributes: wants(Fields::ATTRIBUTES).then(|| self.attributes(rows)),
-            whole: wants(Fields::WHOLE).then(|| self.lines_of(rows)),
+            whole: wants(Fields::WHOLE).then(|| self.lines_of(rows).into_text()),
             raw: wants(Fields::RAW).then(|| self.raw(rows)),
         }
     }
 
     /// The lines of some events, which must have been prepared with [`Fields::WHOLE`].
-    pub fn lines_of(&self, rows: &[RowId]) -> Lines<'_> {
-        self.texts_of(rows, |row| row.line.map_or_else(Span::default, |line| line.all), &self.lines)
+    pub fn lines_of(&self, rows: &[RowId]) -> ByteLines<'_> {
+        let span = |row: &RowId| self.row(*row).line.map_or_else(Span::default, |line| line.all);
+        self.lines.lines(rows.iter().map(span))
     }
 
     /// The line of one event for its dead letter, if it can be made.
     pub fn line_of(&mut self, row: RowId, transcode: &dyn Transcode) -> Option<String> {
         self.make_line(row, transcode).ok()?;
-        Some(self.lines.get(self.row(row).line?.all).to_owned())
+        Some(String::from_utf8_lossy(self.lines.get(self.row(row).line?.all)).into_owned())
     }
 
     /// Ends the way of the events that a filter does not keep.
@@ -324,7 +323,7 @@ impl Batch {
             return Ok(());
         }
         let span = if let Some(line) = row.line {
-            self.data.push_json(self.lines.get(line.data))
+            self.data.push_json(text(self.lines.get(line.data))?)
         } else {
             let mut out = self.take_scratch();
             let written = self.write_data(&mut out, self.row(id), transcode);
@@ -341,19 +340,16 @@ impl Batch {
         if self.row(id).line.is_some() {
             return Ok(());
         }
-        let mut out = self.take_scratch();
-        let data = self.write_line(&mut out, self.row(id), transcode);
-        let line = data.and_then(|data| {
-            let all = self.lines.push_json(text(&out)?);
-            let data = Span { start: all.start + data.start, end: all.start + data.end };
-            Ok(Line { all, data })
-        });
-        self.scratch = out;
-        self.rows[id as usize].line = Some(line?);
+        // Taken out, so that it can be written to while the rest is read.
+        let mut lines = std::mem::take(&mut self.lines);
+        let written = lines.append(|out| self.write_line(out, self.row(id), transcode));
+        self.lines = lines;
+        let (all, data) = written?;
+        self.rows[id as usize].line = Some(Line { all, data });
         Ok(())
     }
 
-    /// Taken out, so that it can be written to while the rest is read.
+    /// Taken out as well.
     fn take_scratch(&mut self) -> Vec<u8> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -367,7 +363,9 @@ impl Batch {
         row: &Row,
         transcode: &dyn Transcode,
     ) -> Result<Span, String> {
-        line::open(out, &self.event(row));
+        let mut last = self.last_second.get();
+        line::open(out, &self.event(row), &mut last);
+        self.last_second.set(last);
         line::open_data(out, matches!(row.payload, Payload::Bytes(_)));
         let start = out.len() as u32;
         match row.data {
@@ -456,9 +454,7 @@ impl Batch {
         common.content_type = self.shapes.content_types.number("application/json");
         row.shape = self.shapes.place_of(common);
         row.payload = Payload::Made;
-        let mut out = String::with_capacity(made.data.len());
-        push_compact_json(&mut out, made.data);
-        row.data = Some(self.data.push(&out));
+        row.data = Some(self.data.push_with(|out| push_compact_json(out, made.data)));
         row.line = None;
         row.mark = Mark::Live;
         self.rows.push(row);

@@ -107,6 +107,26 @@ pub struct Lines<'a> {
     pub ends: Vec<u32>,
 }
 
+/// The same where nobody needs to be sure that it is text: JSON on its way to a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByteLines<'a> {
+    /// The lines with their newlines.
+    pub bytes: Cow<'a, [u8]>,
+    /// Where each line ends, its newline not counted.
+    pub ends: Vec<u32>,
+}
+
+impl<'a> ByteLines<'a> {
+    /// As text, which it is.
+    pub fn into_text(self) -> Lines<'a> {
+        let text = match self.bytes {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        };
+        Lines { text, ends: self.ends }
+    }
+}
+
 /// One of few texts per event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dictionary<'a> {
@@ -137,15 +157,27 @@ impl Texts {
     #[inline]
     pub fn push(&mut self, text: &str) -> Span {
         self.has_inner_newline |= memchr::memchr(b'\n', text.as_bytes()).is_some();
-        self.push_json(text)
+        self.add(|out| out.push_str(text))
     }
 
     /// Adds compact JSON, which has no newline in it.
     #[inline]
     pub fn push_json(&mut self, text: &str) -> Span {
-        debug_assert!(!text.contains('\n'), "JSON of more than a line");
+        self.push_with(|out| out.push_str(text))
+    }
+
+    /// Adds the compact JSON that `write` appends.
+    #[inline]
+    pub fn push_with(&mut self, write: impl FnOnce(&mut String)) -> Span {
+        let span = self.add(write);
+        debug_assert!(!self.get(span).contains('\n'), "JSON of more than a line");
+        span
+    }
+
+    #[inline]
+    fn add(&mut self, write: impl FnOnce(&mut String)) -> Span {
         let start = self.text.len();
-        self.text.push_str(text);
+        write(&mut self.text);
         let end = self.text.len();
         self.text.push('\n');
         // Batches are capped far below 4 GiB.
@@ -168,9 +200,9 @@ impl Texts {
     /// a text (an id may hold one) becomes U+FFFD, for in a column it would be read as two.
     pub fn lines(&self, spans: impl Iterator<Item = Span> + Clone) -> Lines<'_> {
         if !self.has_inner_newline
-            && let Some(lines) = self.borrowed(spans.clone())
+            && let Some((all, ends)) = neighbours(spans.clone())
         {
-            return lines;
+            return Lines { text: Cow::Borrowed(&self.text[all.range()]), ends };
         }
         let mut text = String::new();
         let mut ends = Vec::with_capacity(spans.size_hint().0);
@@ -186,19 +218,80 @@ impl Texts {
         }
         Lines { text: Cow::Owned(text), ends }
     }
+}
 
-    fn borrowed(&self, spans: impl Iterator<Item = Span> + Clone) -> Option<Lines<'_>> {
-        let base = spans.clone().next()?.start;
-        let mut next = base;
+/// Where texts that follow each other lie, newlines included, and where in that each ends.
+fn neighbours(spans: impl Iterator<Item = Span> + Clone) -> Option<(Span, Vec<u32>)> {
+    let base = spans.clone().next()?.start;
+    let mut next = base;
+    let mut ends = Vec::with_capacity(spans.size_hint().0);
+    for span in spans {
+        if span.start != next {
+            return None;
+        }
+        ends.push(span.end - base);
+        next = span.end + 1;
+    }
+    Some((Span { start: base, end: next }, ends))
+}
+
+/// Lines of JSON, one after the other, each followed by a newline. They are written where they stay.
+#[derive(Debug, Default)]
+pub struct ByteTexts {
+    bytes: Vec<u8>,
+}
+
+impl ByteTexts {
+    /// Adds the line that `write` appends; what it appended before an error is taken back. It must be UTF-8
+    /// without a newline.
+    ///
+    /// # Errors
+    /// That of `write`.
+    #[inline]
+    pub fn append<T, E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<(Span, T), E> {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        if written.is_err() {
+            self.bytes.truncate(start);
+        }
+        let written = written?;
+        debug_assert!(
+            memchr::memchr(b'\n', &self.bytes[start..]).is_none(),
+            "JSON of more than a line"
+        );
+        let end = self.bytes.len();
+        self.bytes.push(b'\n');
+        // Batches are capped far below 4 GiB.
+        Ok((Span { start: start as u32, end: end as u32 }, written))
+    }
+
+    /// Empties it, for the next batch.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_TEXT);
+    }
+
+    /// The bytes of a span.
+    pub fn get(&self, span: Span) -> &[u8] {
+        &self.bytes[span.range()]
+    }
+
+    /// Some lines as a column, borrowed where they follow each other.
+    pub fn lines(&self, spans: impl Iterator<Item = Span> + Clone) -> ByteLines<'_> {
+        if let Some((all, ends)) = neighbours(spans.clone()) {
+            return ByteLines { bytes: Cow::Borrowed(self.get(all)), ends };
+        }
+        let mut bytes = Vec::new();
         let mut ends = Vec::with_capacity(spans.size_hint().0);
         for span in spans {
-            if span.start != next {
-                return None;
-            }
-            ends.push(span.end - base);
-            next = span.end + 1;
+            bytes.extend_from_slice(self.get(span));
+            ends.push(bytes.len() as u32);
+            bytes.push(b'\n');
         }
-        Some(Lines { text: Cow::Borrowed(&self.text[base as usize..next as usize]), ends })
+        ByteLines { bytes: Cow::Owned(bytes), ends }
     }
 }
 
@@ -305,6 +398,35 @@ mod tests {
         let spans = [texts.push("a\nb"), texts.push("c")];
         assert_eq!(texts.lines(spans.into_iter()).text, "a\u{fffd}b\nc\n");
         assert_eq!(texts.get(spans[0]), "a\nb");
+    }
+
+    #[test]
+    fn lines_of_bytes_are_as_those_of_text_and_broken_ones_are_taken_back() {
+        let mut lines = ByteTexts::default();
+        let mut spans = Vec::new();
+        for (text, is_good) in
+            [("{}", true), ("{\"half", false), ("[\"\u{e9}\"]", true), ("1", true)]
+        {
+            let added = lines.append(|out| {
+                out.extend_from_slice(text.as_bytes());
+                if is_good { Ok(out.len()) } else { Err(text) }
+            });
+            match added {
+                Ok((span, length)) => {
+                    assert_eq!((lines.get(span), span.end as usize), (text.as_bytes(), length));
+                    spans.push(span);
+                }
+                Err(error) => assert_eq!(error, text),
+            }
+        }
+        let all = lines.lines(spans.iter().copied());
+        assert!(matches!(all.bytes, Cow::Borrowed(_)));
+        assert_eq!((&*all.into_text().text, spans.len()), ("{}\n[\"\u{e9}\"]\n1\n", 3));
+        let some = lines.lines([spans[0], spans[2]].into_iter());
+        assert!(matches!(some.bytes, Cow::Owned(_)));
+        assert_eq!((&*some.bytes, &some.ends[..]), (&b"{}\n1\n"[..], &[2, 4][..]));
+        assert_eq!(some.into_text().text, "{}\n1\n");
+        assert_eq!(lines.lines(std::iter::empty()).bytes.len(), 0);
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub mod batch;
 pub mod cli;
 pub mod columns;
 pub mod config;
+pub mod copy;
 pub mod dead_letter;
 pub mod decode;
 pub mod dial;

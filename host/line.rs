@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::text::{Append, Timestamp, push_json_string, push_time};
+use crate::copy::push_plain;
+use crate::text::{Append, LastSecond, Timestamp, push_json_string};
 
 /// The parts of one event before its payload, ready to be written.
 #[derive(Debug, Clone, Copy)]
@@ -42,16 +43,18 @@ pub fn tail(content_type: &str, schema: &str, stream: &str) -> String {
 }
 
 /// Appends the beginning of an event's line, all but its payload.
-pub fn open(out: &mut impl Append, event: &Event<'_>) {
+pub fn open(out: &mut Vec<u8>, event: &Event<'_>, last: &mut LastSecond) {
     out.text("{\"specversion\":\"1.0\",\"id\":");
-    push_json_string(out, event.id);
+    if !push_plain(out, event.id.as_bytes()) {
+        push_json_string(out, event.id);
+    }
     out.text(event.head);
     if !event.subject.is_empty() {
         push_member(out, "subject", event.subject);
     }
     if let Some(time) = event.time {
         out.text(",\"time\":\"");
-        push_time(out, time);
+        last.push_time(out, time);
         out.text("\",");
     } else {
         out.text(",");
@@ -231,7 +234,7 @@ mod tests {
         };
         let line = |data: &str| {
             let mut out = Vec::new();
-            open(&mut out, &event);
+            open(&mut out, &event, &mut LastSecond::default());
             open_data(&mut out, false);
             out.extend_from_slice(data.as_bytes());
             close(&mut out, data.is_empty());

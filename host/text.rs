@@ -1,6 +1,8 @@
 //! Writing JSON text by hand: strings, whole numbers and RFC 3339 times, straight into the batch's one
 //! text. Pure; knows nothing of events. Key function: [`push_json_string`].
 
+use crate::copy::push_plain;
+
 /// What text can be appended to: a `String`, or bytes that become one when all is written, which spares
 /// looking at each piece.
 pub trait Append {
@@ -87,9 +89,42 @@ pub fn now_micros() -> u64 {
 /// Appends a time as RFC 3339 in UTC with 0, 3, 6 or 9 digits of the second, the form of the
 /// protobuf JSON mapping.
 pub fn push_time(out: &mut impl Append, time: Timestamp) {
-    let days = time.seconds.div_euclid(86_400);
+    out.ascii(&second(time.seconds));
+    push_fraction(out, time.nanos);
+    out.text("Z");
+}
+
+/// The second last written as text: neighbouring events mostly share it.
+#[derive(Debug, Clone, Copy)]
+pub struct LastSecond {
+    seconds: i64,
+    text: [u8; 19],
+}
+
+impl Default for LastSecond {
+    fn default() -> Self {
+        LastSecond { seconds: 0, text: second(0) }
+    }
+}
+
+impl LastSecond {
+    /// Appends a time as [`push_time`].
+    #[inline]
+    pub fn push_time(&mut self, out: &mut Vec<u8>, time: Timestamp) {
+        if time.seconds != self.seconds {
+            *self = LastSecond { seconds: time.seconds, text: second(time.seconds) };
+        }
+        out.extend_from_slice(&self.text);
+        push_fraction(out, time.nanos);
+        out.push(b'Z');
+    }
+}
+
+/// Seconds since 1970 as RFC 3339 has them, without a zone.
+fn second(seconds: i64) -> [u8; 19] {
+    let days = seconds.div_euclid(86_400);
     // Less than a day.
-    let second = time.seconds.rem_euclid(86_400) as u32;
+    let second = seconds.rem_euclid(86_400) as u32;
     let (year, month, day) = civil(days);
     let mut text = *b"0000-00-00T00:00:00";
     for (at, value) in [
@@ -103,9 +138,7 @@ pub fn push_time(out: &mut impl Append, time: Timestamp) {
     ] {
         text[at..at + 2].copy_from_slice(pair(value));
     }
-    out.ascii(&text);
-    push_fraction(out, time.nanos);
-    out.text("Z");
+    text
 }
 
 /// A time as RFC 3339 in UTC.
@@ -117,18 +150,18 @@ pub fn format_time(time: Timestamp) -> String {
 
 /// Appends nanoseconds as the fraction of a second: nothing, or a point and 3, 6 or 9 digits.
 pub fn push_fraction(out: &mut impl Append, nanos: u32) {
-    let (mut value, digits) = match nanos {
-        0 => return,
-        n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
-        n if n % 1_000 == 0 => (n / 1_000, 6),
-        n => (n, 9),
+    let three = |value: u32| {
+        let [tens, ones] = *pair(value % 100);
+        [b'0' + (value / 100 % 10) as u8, tens, ones]
     };
-    let mut text = *b".000000000";
-    for digit in text[1..=digits].iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+    let ([a, b, c], [d, e, f], [g, h, i]) =
+        (three(nanos / 1_000_000), three(nanos / 1_000 % 1_000), three(nanos % 1_000));
+    match nanos {
+        0 => {}
+        n if n % 1_000_000 == 0 => out.ascii(&[b'.', a, b, c]),
+        n if n % 1_000 == 0 => out.ascii(&[b'.', a, b, c, d, e, f]),
+        _ => out.ascii(&[b'.', a, b, c, d, e, f, g, h, i]),
     }
-    out.ascii(&text[..=digits]);
 }
 
 /// Two digits for each number below 100.
@@ -201,7 +234,7 @@ fn civil(days: i64) -> (i64, u32, u32) {
 #[inline]
 pub fn push_json_string(out: &mut impl Append, text: &str) {
     out.text("\"");
-    if has_any::<false>(text.as_bytes()) {
+    if has_escaped(text.as_bytes()) {
         push_escaped(out, text);
     } else {
         out.text(text);
@@ -212,13 +245,8 @@ pub fn push_json_string(out: &mut impl Append, text: &str) {
 /// Appends a JSON string as [`push_json_string`]; `None` if the bytes are not UTF-8.
 #[inline]
 pub fn push_json_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    if has_any::<true>(bytes) {
+    if !push_plain(out, bytes) {
         push_json_string(out, std::str::from_utf8(bytes).ok()?);
-    } else {
-        // Nothing but printable ASCII.
-        out.push(b'"');
-        out.extend_from_slice(bytes);
-        out.push(b'"');
     }
     Some(())
 }
@@ -253,18 +281,16 @@ const fn is_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether there is a byte that JSON wants escaped or, if `ASCII` only is wanted, one beyond that. Looks at
-/// eight bytes at once, at some of them twice rather than at any by itself.
+/// Whether there is a byte that JSON wants escaped. Looks at eight bytes at once, at some of them twice rather
+/// than at any by itself.
 #[inline]
-fn has_any<const ASCII: bool>(bytes: &[u8]) -> bool {
+fn has_escaped(bytes: &[u8]) -> bool {
     let odd = match bytes.len() {
-        0..4 => {
-            odd_of::<ASCII>(bytes.iter().fold(SPACES, |word, byte| word << 8 | u64::from(*byte)))
-        }
+        0..4 => odd_of(bytes.iter().fold(SPACES, |word, byte| word << 8 | u64::from(*byte))),
         4..8 => match (bytes.first_chunk(), bytes.last_chunk()) {
             (Some(first), Some(last)) => {
                 let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-                odd_of::<ASCII>(u64::from(first) << 32 | u64::from(last))
+                odd_of(u64::from(first) << 32 | u64::from(last))
             }
             _ => 0,
         },
@@ -272,7 +298,7 @@ fn has_any<const ASCII: bool>(bytes: &[u8]) -> bool {
             let (chunks, _) = bytes.as_chunks::<8>();
             let last = bytes.last_chunk::<8>();
             let words = chunks.iter().chain(last).map(|chunk| u64::from_le_bytes(*chunk));
-            words.fold(0, |odd, word| odd | odd_of::<ASCII>(word))
+            words.fold(0, |odd, word| odd | odd_of(word))
         }
     };
     odd != 0
@@ -302,34 +328,54 @@ const SPACES: u64 = ONES * 0x20;
 /// Not zero if one of eight bytes is odd: the usual arithmetic on all bytes of a word, in which a byte
 /// below `n` borrows from its highest bit when `n` is taken from it.
 #[inline]
-const fn odd_of<const ASCII: bool>(word: u64) -> u64 {
+const fn odd_of(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
     let control = word.wrapping_sub(SPACES) & !word;
     let quote = quote.wrapping_sub(ONES) & !quote;
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let beyond = if ASCII { word } else { 0 };
-    (control | quote | backslash | beyond) & (ONES * 0x80)
+    (control | quote | backslash) & (ONES * 0x80)
+}
+
+/// Behind the closing quote of a string, from a place in it that is not escaped. Looks at eight bytes at once.
+#[inline]
+fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            let quote = word ^ (ONES * u64::from(b'"'));
+            let backslash = word ^ (ONES * u64::from(b'\\'));
+            let special =
+                (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
+            // The lowest bit is right, those above may be carried.
+            let place = (special & (ONES * 0x80)).trailing_zeros() as usize / 8;
+            at += place;
+            if place < 8 {
+                break;
+            }
+        }
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
+        }
+    }
 }
 
 /// Appends JSON that may be spread over lines as one compact line. `json` must be valid JSON.
 pub fn push_compact_json(out: &mut impl Append, json: &str) {
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut done = 0;
-    for (at, byte) in json.bytes().enumerate() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
+    let bytes = json.as_bytes();
+    let (mut at, mut done) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = end_of_string(bytes, at + 1),
+            b' ' | b'\n' | b'\r' | b'\t' => {
+                out.text(&json[done..at]);
+                at += 1;
+                done = at;
             }
-        } else if byte == b'"' {
-            in_string = true;
-        } else if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            out.text(&json[done..at]);
-            done = at + 1;
+            _ => at += 1,
         }
     }
     out.text(&json[done..]);
@@ -468,5 +514,17 @@ mod tests {
         let mut out = String::new();
         push_compact_json(&mut out, "{ \"a b\" : [1,\n 2], \"c\\\" d\": \" \" }");
         assert_eq!(out, "{\"a b\":[1,2],\"c\\\" d\":\" \"}");
+        // Escapes and the ends of strings at every place of eight bytes, beside characters of several.
+        for (length, text) in (0..40).flat_map(|length| {
+            ["\\\" ", "\\\\", "\u{e9} \u{1f600}", "\\u0041 "].map(|text| (length, text))
+        }) {
+            let string = format!("\"{}{text}{}\"", "x ".repeat(length / 2), "y".repeat(length % 9));
+            let (mut out, compact) = (String::new(), format!("{{{string}:[{string},-1]}}"));
+            push_compact_json(&mut out, &format!(" {{ {string}: [{string}\t,\r -1 ]}} "));
+            assert_eq!(out, compact);
+            out.clear();
+            push_compact_json(&mut out, &compact);
+            assert_eq!(out, compact);
+        }
     }
 }

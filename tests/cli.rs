@@ -1,6 +1,7 @@
 //! The commands around `run`: init, check, status, completions, man; what they print and how they end.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Host, HostDir, Sim, TROMMEL, output_of, wait_until};
+use crate::support::{Host, HostDir, Running, Sim, TROMMEL, output_of, wait_until};
 
 /// Runs the program in a folder.
 fn trommel(dir: &Path, args: &[&str]) -> Output {
@@ -150,6 +151,45 @@ fn check_draws_pipelines_and_finds_files_that_belong_to_no_plugin() {
 
 const NULL: &str =
     "[pipeline.main]\nfrom = [\"hq\"]\nthrough = []\nto = [\"out\"]\n[sink.out]\nkind = \"null\"\n";
+
+#[test]
+fn check_online_closes_each_stream_as_soon_as_it_is_known_how_it_went() {
+    let sim = Sim::start(&["--log-level", "debug", "--streams", "ap-events"]);
+    // It takes connections and says nothing.
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut dir = HostDir::new(&sim, &["ap-events"], NULL);
+    dir.add(&format!(
+        "[source.slow]\nkind = \"central\"\nbase_url = \"https://{}\"\ntoken = {{ env = \"SLOW\" }}\n\
+         streams = [\"wids\"]\n[pipeline.slow]\nfrom = [\"slow\"]\n",
+        slow.local_addr().unwrap()
+    ));
+    let mut command = Command::new(TROMMEL);
+    command.args(["check", "--online", "--config"]).arg(dir.write_config()).env("SLOW", "token");
+    let (out, log) = (dir.path("out"), dir.path("log"));
+    let mut check = Running::start(&mut command, &out, &log);
+    let (held, _) = slow.accept().unwrap();
+    let sim_log = sim.dir.path().join("sim.log");
+    wait_until("the quick stream to be closed", || {
+        fs::read_to_string(&sim_log).unwrap().contains("closed by the peer")
+    });
+    held.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4_096];
+    let is_open = loop {
+        match (&held).read(&mut bytes) {
+            Ok(0) => break false,
+            // Its half of a handshake.
+            Ok(_) => {}
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    };
+    assert!(is_open && check.ended().is_none(), "the other is still being tried");
+    drop((held, slow));
+    assert_eq!(check.wait().code(), Some(1));
+    let out = fs::read_to_string(out).unwrap();
+    let line = |name: &str| out.lines().find(|line| line.contains(name)).unwrap_or_default();
+    assert!(line("  hq/ap-events").ends_with("ok"), "{out}");
+    assert!(!line("  slow/wids").ends_with("ok"), "{out}");
+}
 
 #[test]
 fn check_online_connects_each_stream_once() {

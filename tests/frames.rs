@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message as _;
 use serde_json::{Value, json};
+use trommel::decode::catalog::Stream;
 use trommel::decode::proto::cloudevents::v1::{CloudEvent, cloud_event::Data};
 
 use crate::support::{Host, HostDir};
@@ -242,6 +243,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Becomes)> {
 
 /// A host that replays these frames into a file, and through a plugin into another.
 fn replaying(frames: &[Vec<u8>]) -> HostDir {
+    replaying_as(STREAM, frames)
+}
+
+/// The same as frames of a stream.
+fn replaying_as(stream: &str, frames: &[Vec<u8>]) -> HostDir {
     let mut dir = HostDir::empty();
     let mut bytes = Vec::new();
     for frame in frames {
@@ -250,7 +256,7 @@ fn replaying(frames: &[Vec<u8>]) -> HostDir {
     }
     std::fs::write(dir.path("hq.frames"), bytes).unwrap();
     dir.add(&format!(
-        "[source.hq]\nkind = \"replay\"\npath = \"hq.frames\"\nstream = \"{STREAM}\"\n\
+        "[source.hq]\nkind = \"replay\"\npath = \"hq.frames\"\nstream = \"{stream}\"\n\
          [pipeline.main]\nfrom = [\"hq\"]\nthrough = []\nto = [\"archive\"]\n\
          [pipeline.seen]\nfrom = [\"hq\"]\nthrough = [\"10-filter\"]\nto = [\"seen\"]\n\
          [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n\
@@ -268,13 +274,53 @@ fn letters(host: &Host, pipeline: &str) -> Vec<Value> {
 
 #[test]
 fn each_becomes_an_event_or_a_dead_letter_and_the_others_arrive() {
-    let cases = cases();
+    hold(STREAM, &cases());
+}
+
+/// A stream with one payload, which unknown ones are taken for where they can be.
+#[test]
+fn an_unknown_type_that_is_not_the_streams_one_payload_is_kept() {
+    const URL: &str = "type.googleapis.com/network_monitoring.switch.v1.StreamSwitchMessage";
+    let frames = trommel::sim::central::frames(Stream::named("switch-events").unwrap(), 1, 1);
+    let payload = frames.map(|frame| CloudEvent::decode(&*frame).unwrap().data).next().unwrap();
+    let Some(Data::ProtoData(whole)) = payload else { panic!("{payload:?}") };
+    let garbage = &b"\xff\xff"[..];
+    let letter = Becomes::Letter("the payload is not a network_monitoring.switch");
+    let kept = event(&[
+        ("/data", Value::Null),
+        ("/data_base64", json!("//8=")),
+        ("/dataschema", json!("type.example/acme.Unknown")),
+        ("/datacontenttype", json!("application/protobuf")),
+    ]);
+    let fits =
+        event(&[("/data_base64", Value::Null), ("/datacontenttype", json!("application/json"))]);
+    hold(
+        "switch-events",
+        &[
+            ("one that can be read", any("1", "type.example/acme.Unknown", whole.value), fits),
+            ("one that cannot", any("2", "type.example/acme.Unknown", garbage), kept),
+            ("garbage under a known type", any("3", URL, garbage), letter),
+            (
+                "garbage under a known type in another package",
+                any("4", "x/other.StreamSwitchMessage", garbage),
+                Becomes::Letter("the payload is not a network_monitoring.switch"),
+            ),
+            (
+                "garbage without a type",
+                any("5", "", garbage),
+                Becomes::Letter("the payload is not a network_monitoring.switch"),
+            ),
+        ],
+    );
+}
+
+fn hold(stream: &str, cases: &[(&'static str, Vec<u8>, Becomes)]) {
     let mut frames = vec![text("before-0", "0")];
     for (number, (_, frame, _)) in cases.iter().enumerate() {
         frames.push(frame.clone());
         frames.push(text(&format!("before-{}", number + 1), "0"));
     }
-    let mut host = replaying(&frames).run();
+    let mut host = replaying_as(stream, &frames).run();
     let tally = host.end();
     let lost = cases.iter().filter(|(.., becomes)| matches!(becomes, Becomes::Letter(_))).count();
     let all = 2 * frames.len() as u64;

@@ -93,6 +93,30 @@ fn files_are_put_aside_by_age() {
 }
 
 #[test]
+fn a_quiet_file_is_put_aside_when_it_is_old() {
+    let mut sim = Sim::start(&["--rate", "max", "--count", "50", "--streams", "ap-events"]);
+    let mut host = HostDir::new(
+        &sim,
+        &["ap-events"],
+        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"out\"]\n[sink.out]\nkind = \"file\"\n\
+         path = \"out/events.jsonl\"\nrotate_age = \"1s\"\ncompress = \"gzip\"\n",
+    )
+    .run();
+    wait_until("all events", || host.settled("main") == 50);
+    // Nothing more comes.
+    wait_until("all to be put aside", || {
+        let aside = aside(&host, "out");
+        let events = host.path("out/events.jsonl");
+        !aside.is_empty()
+            && aside.iter().all(|path| is_compressed(path))
+            && count_lines(&events) == 0
+    });
+    assert_eq!(host.stop().delivered, 50);
+    let sent: Vec<String> = sim.stop().into_iter().map(|line| line.id).collect();
+    assert_eq!(ids(&text(&host, "out")), sent, "each event once, in order");
+}
+
+#[test]
 fn a_file_that_is_moved_or_removed_is_begun_anew() {
     let mut sim = Sim::start(&["--rate", "200", "--streams", "ap-events"]);
     let mut host = HostDir::new(

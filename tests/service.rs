@@ -4,10 +4,13 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{HostDir, SOON, TROMMEL, output_of, repository};
+use crate::support::{
+    Host, HostDir, SOON, Sim, TROMMEL, output_of, repository, wait_for, wait_until,
+};
 
 const NEWS: &str = "[pipeline.main]\nfrom = [\"trommel\"]\nthrough = []\nto = [\"out\"]\n[sink.out]\nkind = \"null\"\n";
 
@@ -60,7 +63,7 @@ fn the_service_manager_hears_of_start_life_and_end() {
     for _ in 0..5 {
         manager.wait_for("WATCHDOG=1");
     }
-    host.running.signal(rustix::process::Signal::HUP);
+    host.running.signal(Signal::HUP);
     let mut said = manager.next();
     while !said.starts_with("RELOADING=1\nMONOTONIC_USEC=") {
         assert!(said.starts_with("WATCHDOG=1") || said.starts_with("STATUS="), "{said}");
@@ -72,6 +75,50 @@ fn the_service_manager_hears_of_start_life_and_end() {
     manager.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     let mut buffer = [0; 64];
     assert!(manager.socket.recv(&mut buffer).is_err(), "nothing comes after it");
+}
+
+/// A host that takes its time to stop, for a plugin is in a long call.
+fn busy(sim: &Sim) -> Host {
+    let rest = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"out\"]\n[sink.out]\nkind = \"null\"\n";
+    let dir = HostDir::new(sim, &["ap-events"], rest);
+    let toml = "[config]\nmode = \"loop\"\n[limits]\ntime = \"60s\"\n";
+    dir.plugin("10-loop", "misbehave-filter", toml);
+    let host = dir.run();
+    wait_until("the long call", || {
+        let (page, main) = (host.page(), [("pipeline", "main")]);
+        let value = |name| page.find(name, &main).unwrap_or(0.0);
+        // More than waits in the queue: it was taken out of it.
+        value("trommel_in_flight") > value("trommel_queue_events")
+    });
+    host
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let sim = Sim::start(&["--rate", "100", "--streams", "ap-events"]);
+    for signals in [[Signal::TERM, Signal::INT], [Signal::INT, Signal::TERM]] {
+        let mut host = busy(&sim);
+        // Two of one kind would be one to it already; it sees both when it goes on.
+        for signal in [&[Signal::STOP][..], &signals, &[Signal::CONT]].concat() {
+            host.running.signal(signal);
+        }
+        assert!(host.end().in_flight > 0, "it was stopped in order");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_host_at_once() {
+    let sim = Sim::start(&["--rate", "100", "--streams", "ap-events"]);
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut host = busy(&sim);
+        // Until one of them comes late enough to be another.
+        let status = wait_for("the host to end", || {
+            host.running.signal(signal);
+            host.running.ended()
+        });
+        assert_eq!(status.code(), Some(code), "{}", host.running.log());
+        assert!(!host.running.log().contains("tally"), "{}", host.running.log());
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{
-    Host, HostDir, Page, Running, Sim, TROMMEL, count_lines, repository, wait_for, wait_until,
+    Host, HostDir, Page, Running, Sim, TROMMEL, count_lines, output_of, repository, wait_for,
+    wait_until,
 };
 
 /// A host in which every kind of thing happens.
@@ -326,6 +327,56 @@ fn a_sink_that_fails_is_counted_and_nothing_is_lost() {
     });
     let writes = host.page().value("trommel_sink_write_seconds_count", &[("sink", "full")]);
     assert!(writes >= 3.0, "{writes}");
+}
+
+#[test]
+fn a_sink_that_fails_shows_who_waits_and_why_until_it_works() {
+    let sim = Sim::start(&["--rate", "100", "--streams", "ap-events"]);
+    let rest = "[pipeline.main]\nfrom = [\"hq\"]\nthrough = []\nto = [\"out\", \"other\"]\n\
+                [sink.out]\nkind = \"file\"\npath = \"out/events.jsonl\"\n\
+                [sink.other]\nkind = \"null\"\n";
+    let mut host = HostDir::new(&sim, &["ap-events"], rest).run();
+    let (file, moved) = (host.path("out/events.jsonl"), host.path("out/moved.jsonl"));
+    let failing = |host: &Host, sink| {
+        host.page().find("trommel_sink_failing", &[("sink", sink)]).map(|failing| failing as u64)
+    };
+    wait_until("events", || count_lines(&file) > 10);
+    assert_eq!((host.get("/readyz").as_str(), failing(&host, "out")), ("ready\n", Some(0)));
+    // A directory takes its place, at once: else the sink might begin another file.
+    std::fs::create_dir(&moved).unwrap();
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, &file, rustix::fs::CWD, &moved, exchange).unwrap();
+    let ready = wait_for("the host not to be ready", || {
+        let (head, body) = host.ask("GET /readyz HTTP/1.0\r\n\r\n");
+        head.starts_with("HTTP/1.0 503").then_some(body)
+    });
+    let (start, end) =
+        ("pipeline \"main\" waits for sink \"out\": ", "Is a directory (os error 21)\n");
+    assert!(ready.starts_with(start) && ready.ends_with(end), "{ready}");
+    assert_eq!(ready.lines().count(), 1, "{ready}");
+    assert_eq!((failing(&host, "out"), failing(&host, "other")), (Some(1), Some(0)));
+    assert_eq!(host.get("/healthz"), "ok\n", "it is no illness");
+    let status = |args: &[&str]| {
+        let mut command = Command::new(TROMMEL);
+        command.arg("status").args(args).arg("--config").arg(host.path("trommel.toml"));
+        String::from_utf8(output_of(&mut command).stdout).unwrap()
+    };
+    let report: serde_json::Value = serde_json::from_str(&status(&["--json"])).unwrap();
+    let sinks = report["sinks"].as_array().unwrap();
+    let of = |name: &str| sinks.iter().find(|sink| sink["name"] == name).unwrap();
+    assert_eq!((&of("other")["trouble"], &of("other")["waiting"]), (&().into(), &().into()));
+    assert_eq!(of("out")["waiting"], "main");
+    assert!(of("out")["trouble"].as_str().unwrap().contains("Is a directory"), "{report}");
+    assert!(of("out")["retries"].as_u64().unwrap() > 0, "{report}");
+    let text = status(&[]);
+    for words in ["fails, and pipeline \"main\" waits:", "Is a directory"] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    std::fs::remove_dir(&file).unwrap();
+    wait_until("the host to be ready", || host.get("/readyz") == "ready\n");
+    assert_eq!(failing(&host, "out"), Some(0));
+    let delivered = host.stop().delivered;
+    assert_eq!((count_lines(&file) + count_lines(&moved)) as u64, delivered, "nothing is lost");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::data_dir::sync_dir;
 use super::{StartError, environment};
 use crate::alert::Alert;
 use crate::config::{Begin, Config, JournalConfig, PipelineConfig};
@@ -48,7 +49,7 @@ impl Durable {
     pub fn open(dir: &Path, config: &JournalConfig) -> Result<Durable, StartError> {
         let part = |name: &str| {
             let path = dir.join(name);
-            let made = std::fs::create_dir_all(&path);
+            let made = std::fs::create_dir_all(&path).and_then(|()| sync_dir(dir));
             made.map(|()| path.clone()).map_err(environment(
                 format!("cannot create {}", path.display()),
                 "data_dir names it",

@@ -20,7 +20,7 @@ pub(super) struct Pipelines {
     running: BTreeMap<String, Running>,
     sinks: Sinks,
     /// Those that the configuration has no more, until what they have is settled.
-    leaving: Vec<Pipeline>,
+    leaving: Vec<Leaving>,
     /// The ways into those that end last.
     open: Vec<Close>,
     /// What became of the events of those that have ended since.
@@ -33,6 +33,12 @@ struct Running {
     config: PipelineConfig,
     pipeline: Pipeline,
     close: Close,
+}
+
+/// A pipeline that gets no more frames.
+struct Leaving {
+    config: PipelineConfig,
+    pipeline: Pipeline,
 }
 
 /// What is ready to take effect.
@@ -63,12 +69,8 @@ impl Pipelines {
         config: &Config,
         durable: &mut Option<Durable>,
     ) -> Result<Plan, StartError> {
-        let mut sinks = Sinks::new();
         let store = durable.as_ref().map(|durable| Arc::clone(&durable.store));
-        for sink in &config.sinks {
-            let opened = self.sink(sink, store.as_ref())?;
-            sinks.insert(sink.name.clone(), (sink.clone(), opened));
-        }
+        let sinks = self.sinks(&config.sinks, store.as_ref())?;
         let mut plan = Plan { sinks, added: Vec::new(), kept: Vec::new() };
         for pipeline in &config.pipelines {
             if self.keeps(pipeline) {
@@ -80,24 +82,48 @@ impl Pipelines {
         Ok(plan)
     }
 
-    /// A sink that is open stays open; one whose place is open follows in it.
-    fn sink(
+    /// A sink that did not change stays as it is; one that writes where another did follows in its
+    /// place, each place having one heir. All others are opened.
+    fn sinks(
         &self,
-        config: &SinkConfig,
+        configs: &[SinkConfig],
         store: Option<&Arc<Store>>,
-    ) -> Result<SharedSink, StartError> {
-        if let Some((before, sink)) = self.sinks.get(&config.name)
-            && before == config
-        {
-            return Ok(sink.clone());
+    ) -> Result<Sinks, StartError> {
+        let mut places = self.places();
+        let mut sinks = Sinks::new();
+        let mut others = Vec::new();
+        for config in configs {
+            let before = self.sinks.get(&config.name);
+            let before = before.filter(|(before, _)| before.kind.is_same_place(&config.kind));
+            let Some((before, sink)) = before else {
+                others.push(config);
+                continue;
+            };
+            places.retain(|place| !place.is_same_place(sink));
+            let is_same = before == config;
+            let sink = if is_same { sink.clone() } else { sink::succeed(sink, config) };
+            sinks.insert(config.name.clone(), (config.clone(), sink));
         }
-        let is_same_place =
-            |before: &&(SinkConfig, SharedSink)| before.0.kind.is_same_place(&config.kind);
-        let same_name = self.sinks.get(&config.name).filter(is_same_place);
-        match same_name.or_else(|| self.sinks.values().find(is_same_place)) {
-            Some((_, before)) => Ok(sink::succeed(before, config)),
-            None => sink::open(config, store).map_err(StartError::Unusable),
+        for config in others {
+            let sink = match places.iter().position(|place| place.is_for(&config.kind)) {
+                Some(at) => sink::succeed(&places.swap_remove(at), config),
+                None => sink::open(config, store).map_err(StartError::Unusable)?,
+            };
+            sinks.insert(config.name.clone(), (config.clone(), sink));
         }
+        Ok(sinks)
+    }
+
+    /// A sink of each place that is written to: those of the configuration, and those that it has no
+    /// more and something still drains into.
+    fn places(&self) -> Vec<SharedSink> {
+        let mut places: Vec<SharedSink> = self.sinks.values().map(|(_, s)| s.clone()).collect();
+        for left in self.leaving.iter().flat_map(|old| old.pipeline.wiring().sinks.clone()) {
+            if !places.iter().any(|place| place.is_same_place(&left)) {
+                places.push(left);
+            }
+        }
+        places
     }
 
     /// Whether a pipeline goes on as the one of its name. One that begins or ceases to take from
@@ -114,17 +140,18 @@ impl Pipelines {
         all: &Config,
         durable: &mut Option<Durable>,
     ) -> Result<Running, StartError> {
-        let to = sinks_of(config, sinks);
+        let sinks = sinks_of(config, sinks);
+        let predecessors = self.predecessors(config, &sinks, all);
         let (pending, close) = match durable {
             Some(durable) => {
                 let kept = durable.kept(config)?;
-                Pending::from_journal(config.clone(), to, &durable.journal, kept)
+                Pending::from_journal(config.clone(), sinks, &durable.journal, kept)
                     .map_err(environment("cannot read the journal".to_owned(), ""))?
             }
-            None => Pending::new(config.clone(), to),
+            None => Pending::new(config.clone(), sinks),
         };
         let no_thread = environment("cannot start a thread".to_owned(), "");
-        let pending = pending.after(self.predecessors(config, all));
+        let pending = pending.after(predecessors);
         let pipeline = pending.start(self.shared.clone()).map_err(no_thread)?;
         Ok(Running { config: config.clone(), pipeline, close })
     }
@@ -132,24 +159,30 @@ impl Pipelines {
     /// Those that drain, now or soon, and have events that must come before the first of a new
     /// pipeline: of the same name, or with a source and a sink in common. Pipelines that take from
     /// `trommel` do not wait: others wait for them, when they have alerts to tell.
-    fn predecessors(&self, config: &PipelineConfig, all: &Config) -> Vec<Predecessor> {
+    fn predecessors(
+        &self,
+        config: &PipelineConfig,
+        sinks: &[SharedSink],
+        all: &Config,
+    ) -> Vec<Predecessor> {
         if is_built_in(config) {
             return Vec::new();
         }
-        let leaving = self.leaving.iter().filter(|old| old.name == config.name);
         let stays = |name: &str| {
             let config = all.pipelines.iter().find(|pipeline| pipeline.name == name);
             config.is_some_and(|config| self.keeps(config))
         };
-        let about_to_leave = self.running.values().filter(|old| {
-            let shares =
-                |ours: &[String], theirs: &[String]| ours.iter().any(|name| theirs.contains(name));
-            let follows =
-                shares(&config.from, &old.config.from) && shares(&config.to, &old.config.to);
-            !stays(&old.config.name) && (follows || old.config.name == config.name)
-        });
-        let about_to_leave = about_to_leave.map(|old| &old.pipeline);
-        leaving.chain(about_to_leave).map(Predecessor::from).collect()
+        let about_to_leave = self.running.values().filter(|old| !stays(&old.config.name));
+        let about_to_leave = about_to_leave.map(|old| (&old.config, &old.pipeline));
+        let leaving = self.leaving.iter().map(|old| (&old.config, &old.pipeline));
+        let comes_before = |(old, pipeline): &(&PipelineConfig, &Pipeline)| {
+            let shares_source = old.from.iter().any(|source| config.from.contains(source));
+            let is_ours = |sink: &SharedSink| sinks.iter().any(|ours| ours.is_same_place(sink));
+            let shares_sink = || pipeline.wiring().sinks.iter().any(is_ours);
+            old.name == config.name || (shares_source && shares_sink())
+        };
+        let before = leaving.chain(about_to_leave).filter(comes_before);
+        before.map(|(_, pipeline)| Predecessor::from(pipeline)).collect()
     }
 
     /// Has a plan take effect. Those that are left get no more frames once the sources have been given
@@ -185,18 +218,38 @@ impl Pipelines {
         }
         for old in before.into_values() {
             old.close.end_at(at);
-            left.push(old.close);
-            self.leaving.push(old.pipeline);
+            let Running { config, pipeline, close } = old;
+            left.push(close);
+            self.leaving.push(Leaving { config, pipeline });
         }
         for new in added {
             new.close.take_from(at, &new.config.from);
             self.running.insert(new.config.name.clone(), new);
         }
         for old in &self.leaving {
-            follow(old, &self.sinks, &sinks);
+            follow(&old.pipeline, &sinks);
+        }
+        for (_, sink) in sinks.values() {
+            self.open_soon(sink);
         }
         self.sinks = sinks;
         left
+    }
+
+    /// Has a sink take over the settings of its place, though no event may come for long.
+    fn open_soon(&self, sink: &SharedSink) {
+        let is_known = self.sinks.values().any(|(_, before)| before.is(sink));
+        if is_known || sink.is_first() {
+            return;
+        }
+        let sink = sink.clone();
+        // Whoever writes there is done first. It may take its time, and has somewhere to block.
+        self.shared.runtime.spawn_blocking(move || {
+            if let Err(error) = sink.open_in_place() {
+                let sink = &*sink.name;
+                tracing::error!(sink, %error, "cannot be opened; tried again with the next batch");
+            }
+        });
     }
 
     /// The ways into those that take from a source.
@@ -212,8 +265,10 @@ impl Pipelines {
 
     /// What is shown of them: one that drains too, unless its name is another's by now.
     pub fn views(&self) -> Vec<PipelineView> {
-        let leaving = self.leaving.iter().enumerate().filter(|(place, old)| {
-            let is_last = !self.leaving[place + 1..].iter().any(|other| other.name == old.name);
+        let leaving = self.leaving.iter().map(|old| &old.pipeline).enumerate();
+        let leaving = leaving.filter(|(place, old)| {
+            let mut later = self.leaving[place + 1..].iter();
+            let is_last = later.all(|other| other.pipeline.name != old.name);
             is_last && !self.running.contains_key(&old.name)
         });
         let leaving =
@@ -237,10 +292,10 @@ impl Pipelines {
             return Err(format!("pipeline {:?} ended by itself", dead.config.name));
         }
         let (ended, leaving): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.leaving).into_iter().partition(Pipeline::is_finished);
+            std::mem::take(&mut self.leaving).into_iter().partition(|o| o.pipeline.is_finished());
         self.leaving = leaving;
         let has_ended = !ended.is_empty();
-        for pipeline in ended {
+        for Leaving { pipeline, .. } in ended {
             self.gone = self.gone + pipeline.tally.counts();
             let name = pipeline.name.clone();
             if !pipeline.join() {
@@ -254,11 +309,11 @@ impl Pipelines {
     /// Lets go of the ways in, so that pipelines end once the sources have let go too. Those that take
     /// from `trommel` go on until [`Pipelines::close_built_in`]: the others have alerts to tell.
     pub fn close(&mut self) {
-        for running in std::mem::take(&mut self.running).into_values() {
-            if running.pipeline.is_built_in {
-                self.open.push(running.close);
+        for Running { config, pipeline, close } in std::mem::take(&mut self.running).into_values() {
+            if pipeline.is_built_in {
+                self.open.push(close);
             }
-            self.leaving.push(running.pipeline);
+            self.leaving.push(Leaving { config, pipeline });
         }
     }
 
@@ -269,13 +324,22 @@ impl Pipelines {
 
     /// Those that are closed: with those that take from `trommel`, or without.
     pub fn closed(&self, is_built_in: bool) -> Vec<&Pipeline> {
-        self.leaving.iter().filter(|pipeline| pipeline.is_built_in == is_built_in).collect()
+        let leaving = self.leaving.iter().map(|old| &old.pipeline);
+        leaving.filter(|pipeline| pipeline.is_built_in == is_built_in).collect()
     }
 
     /// What became of all events, of those that have ended too, and the pipelines that are closed.
     pub fn into_rest(self) -> (Counts, Vec<Pipeline>) {
-        let left: Counts = self.leaving.iter().map(|pipeline| pipeline.tally.counts()).sum();
-        (self.gone + left, self.leaving)
+        let left: Vec<_> = self.leaving.into_iter().map(|old| old.pipeline).collect();
+        let counts: Counts = left.iter().map(|pipeline| pipeline.tally.counts()).sum();
+        (self.gone + counts, left)
+    }
+}
+
+impl From<Running> for Leaving {
+    /// Lets go of the way in.
+    fn from(Running { config, pipeline, .. }: Running) -> Self {
+        Leaving { config, pipeline }
     }
 }
 
@@ -288,12 +352,15 @@ fn sinks_of(config: &PipelineConfig, sinks: &Sinks) -> Vec<SharedSink> {
     found.map(|(_, sink)| sink.clone()).collect()
 }
 
-/// What drains goes on in what took the place of its sinks: no place is ever written to by two.
-fn follow(pipeline: &Pipeline, before: &Sinks, now: &Sinks) {
+/// What drains goes on in what took the place of its sinks: no place is ever written to by two. Where
+/// nothing did, it does not wait for a sink that fails.
+fn follow(pipeline: &Pipeline, now: &Sinks) {
     let wiring = pipeline.wiring();
     let next = |old: &SharedSink| {
-        let is_known = before.values().any(|(_, sink)| sink.is(old));
-        let successor = now.values().find(|(_, sink)| is_known && sink.is_same_place(old));
+        let successor = now.values().find(|(_, sink)| sink.is_same_place(old));
+        if successor.is_none() {
+            old.retired.cancel();
+        }
         successor.map_or_else(|| old.clone(), |(_, sink)| sink.clone())
     };
     let sinks: Vec<SharedSink> = wiring.sinks.iter().map(next).collect();

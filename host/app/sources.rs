@@ -13,6 +13,9 @@ use crate::pipeline::{Input, Outputs};
 use crate::source::central::{Central, WINDOW, kept_id};
 use crate::source::{Replay, SharedStatus};
 
+/// Why what a server sends is missed while a stream reconnects.
+const RECONFIGURED: &str = "the configuration changed, so the old connection was closed first";
+
 /// All sources.
 pub(super) struct Sources {
     tasks: JoinSet<Result<(), String>>,
@@ -21,6 +24,8 @@ pub(super) struct Sources {
     stop: CancellationToken,
     data_dir: PathBuf,
     running: BTreeMap<String, Running>,
+    /// Streams that were told to end, until they have.
+    ending: Vec<Ending>,
 }
 
 struct Running {
@@ -41,6 +46,15 @@ struct Stream {
     ended: CancellationToken,
 }
 
+/// A stream that hands on what it has read, and ends.
+struct Ending {
+    source: String,
+    stream: String,
+    ended: CancellationToken,
+    /// Whether it was connected, and nobody keeps what is sent until another is.
+    leaves_gap: bool,
+}
+
 /// Sources that are ready to start, by name.
 pub(super) struct Plan(BTreeMap<String, Central>);
 
@@ -52,6 +66,7 @@ impl Sources {
             stop: CancellationToken::new(),
             data_dir: data_dir.to_owned(),
             running: BTreeMap::new(),
+            ending: Vec::new(),
         }
     }
 
@@ -97,6 +112,7 @@ impl Sources {
         self.is_endless = config.sources.is_empty()
             || config.sources.iter().any(|s| matches!(s.kind, SourceKind::Central(_)));
         let Plan(mut made) = plan;
+        self.ending.retain(|stream| !stream.ended.is_cancelled());
         let mut before = std::mem::take(&mut self.running);
         for SourceConfig { name, kind } in &config.sources {
             let inputs = inputs(name);
@@ -110,14 +126,28 @@ impl Sources {
             self.running.insert(name.clone(), next);
         }
         // These keep their outputs until they have ended: what they have read is handed on.
-        for stream in before.into_values().flat_map(|gone| gone.streams) {
-            stream.stop.cancel();
+        for (name, gone) in before {
+            for stream in gone.streams {
+                self.end(&name, &stream, true);
+            }
         }
+    }
+
+    /// Tells a stream to end.
+    fn end(&mut self, source: &str, stream: &Stream, leaves_gap: bool) {
+        let is_up = stream.status.as_ref().is_some_and(|status| status.get().state.is_up());
+        stream.stop.cancel();
+        self.ending.push(Ending {
+            source: source.to_owned(),
+            stream: stream.config.name.clone(),
+            ended: stream.ended.clone(),
+            leaves_gap: leaves_gap && is_up,
+        });
     }
 
     /// What a source goes on with: the streams that did not change; the others are told to end.
     fn follow(
-        &self,
+        &mut self,
         name: &str,
         kind: &SourceKind,
         before: Option<Running>,
@@ -132,7 +162,7 @@ impl Sources {
         let wanted = streams_of(kind);
         for stream in &before.streams {
             if !(is_same && wanted.contains(&stream.config)) {
-                stream.stop.cancel();
+                self.end(name, stream, !shares_id(&before.kind, kind));
             } else if stream.ended.is_cancelled() && before.central.is_some() {
                 let (source, stream) = (name, &stream.config.name);
                 tracing::info!(source, stream, "had been given up, and is tried again");
@@ -157,7 +187,10 @@ impl Sources {
                 continue;
             }
             let status = known.iter().find_map(|stream| stream.status.clone());
-            let after: Vec<_> = known.iter().map(|stream| stream.ended.clone()).collect();
+            let is_same = |old: &&Ending| old.source == name && old.stream == config.name;
+            let before = self.ending.iter().filter(is_same);
+            let leaves_gap = before.clone().any(|old| old.leaves_gap);
+            let after: Vec<_> = before.map(|old| old.ended.clone()).collect();
             let (stop, ended) = (self.stop.child_token(), CancellationToken::new());
             let is_over = ended.clone().drop_guard();
             let status = match (kind, &source.central) {
@@ -175,10 +208,16 @@ impl Sources {
                 }
                 (SourceKind::Central(_), Some(central)) => {
                     let status = status.unwrap_or_else(|| SharedStatus::new(name, &config.name));
+                    let gap = leaves_gap.then(|| (status.clone(), name.to_owned()));
                     let stream = central.stream(&config, status.clone(), &self.stop, stop.clone());
                     self.tasks.spawn(async move {
                         let _is_over = is_over;
                         all_ended(after).await;
+                        if let Some((status, source)) = gap {
+                            status.change(|status| status.gaps += 1);
+                            let stream = status.get().stream;
+                            tracing::warn!(source, stream, "gap: {RECONFIGURED}");
+                        }
                         stream.await;
                         Ok(())
                     });
@@ -236,6 +275,14 @@ impl Stream {
             ended: self.ended.clone(),
         }
     }
+}
+
+/// Whether the streams of both have one `Subscriber-Id`: then the server keeps what comes meanwhile.
+fn shares_id(before: &SourceKind, now: &SourceKind) -> bool {
+    let (SourceKind::Central(before), SourceKind::Central(now)) = (before, now) else {
+        return false;
+    };
+    before.subscriber_id != SubscriberId::Off && before.subscriber_id == now.subscriber_id
 }
 
 async fn all_ended(tasks: Vec<CancellationToken>) {

@@ -108,7 +108,7 @@ impl Lines {
         if let Some((_, error)) = batch.prepare(&rows, Fields::WHOLE, &self.decoder).pop() {
             return Err(error);
         }
-        Ok(batch.lines_of(&rows).text.trim_end().to_owned())
+        Ok(batch.lines_of(&rows).into_text().text.trim_end().to_owned())
     }
 }
 

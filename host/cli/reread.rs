@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Reread {
     /// One place: who asks while another asks already is asked for.
     ask: SyncSender<()>,
-    steps: mpsc::Receiver<Step>,
+    /// `None` once nothing can come any more.
+    steps: Option<mpsc::Receiver<Step>>,
 }
 
 /// What happens when it is read again, in this order.
@@ -32,10 +33,10 @@ pub(super) enum Step {
 
 impl Reread {
     /// Begins to listen, and to watch if that is wanted.
-    pub fn start(args: &ConfigArgs, is_watched: bool) -> Result<Self, Exit> {
+    pub fn start(args: &ConfigArgs, mut watched: Option<Watched>) -> Result<Self, Exit> {
         let (ask, asked) = sync_channel(1);
         let (tell, steps) = mpsc::channel(1);
-        let (args, mut watched) = (args.clone(), is_watched.then(|| Watched::new(&args.config)));
+        let args = args.clone();
         let run = move || {
             while is_due(&asked, watched.as_mut()) {
                 // What changes from now on is seen at the next look.
@@ -52,7 +53,7 @@ impl Reread {
             .name("config".to_owned())
             .spawn(run)
             .map_err(|error| Exit::environment(format!("cannot start a thread: {error}")))?;
-        Ok(Reread { ask, steps })
+        Ok(Reread { ask, steps: Some(steps) })
     }
 
     /// Asks for it. Those who ask while it is about to be read are one.
@@ -63,10 +64,16 @@ impl Reread {
 
     /// Waits for the next step.
     pub async fn next(&mut self) -> Step {
-        match self.steps.recv().await {
-            Some(step) => step,
-            None => std::future::pending().await,
+        if let Some(steps) = &mut self.steps {
+            if let Some(step) = steps.recv().await {
+                return step;
+            }
+            tracing::error!(
+                "the configuration is not read again any more: its thread died of a fault of the host's"
+            );
+            self.steps = None;
         }
+        std::future::pending().await
     }
 }
 
@@ -88,7 +95,8 @@ fn is_due(asked: &Receiver<()>, mut watched: Option<&mut Watched>) -> bool {
 /// A file, as far as can be seen without reading it: whoever writes or replaces it changes that.
 type Looks = (u64, u64, Option<SystemTime>);
 
-struct Watched {
+/// The file, watched.
+pub(super) struct Watched {
     file: std::path::PathBuf,
     /// As it was read.
     read: Option<Looks>,
@@ -97,7 +105,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(file: &Path) -> Self {
+    /// To be called before the file is read: what changes from then on is seen.
+    pub fn new(args: &ConfigArgs) -> Self {
+        Watched::file(&args.config)
+    }
+
+    fn file(file: &Path) -> Self {
         Watched { file: file.to_owned(), read: looks_of(file), seen: None }
     }
 
@@ -128,7 +141,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("trommel.toml");
         std::fs::write(&file, "a").unwrap();
-        let mut watched = Watched::new(&file);
+        let mut watched = Watched::file(&file);
         assert!(!watched.look(false) && !watched.look(false), "as it was");
         std::fs::write(&file, "ab").unwrap();
         assert!(!watched.look(false), "somebody may still be writing");

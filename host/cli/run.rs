@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::reread::{Reread, Step};
+use super::reread::{Reread, Step, Watched};
 use super::signals::{Hangup, Signals};
 use super::{ConfigArgs, Exit, runtime};
 use crate::app::App;
 use crate::config::Config;
 use crate::notify::Manager;
+use crate::telemetry::log;
 
 /// What `run` is told.
 #[derive(Debug, Args)]
@@ -27,17 +28,18 @@ pub struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Exit> {
+    let watched = (!args.no_watch).then(|| Watched::new(&args.config));
     let config = args.config.load()?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(host(&config, args));
+    let ended = runtime.block_on(host(&config, args, watched));
     // Whatever still runs has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
-async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
+async fn host(config: &Config, args: &RunArgs, watched: Option<Watched>) -> Result<(), Exit> {
     let (mut signals, mut hangup) = (Signals::new()?, Hangup::new()?);
-    let mut reread = Reread::start(&args.config, !args.no_watch)?;
+    let mut reread = Reread::start(&args.config, watched)?;
     let mut manager = Manager::default();
     let mut app = App::start(config).await?;
     manager.ready();
@@ -45,7 +47,7 @@ async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
     let every = manager.beat_every();
     let failure = loop {
         tokio::select! {
-            name = signals.next() => {
+            name = signals.first() => {
                 tracing::info!("{name}: stopping; once more to stop at once");
                 break None;
             }
@@ -72,10 +74,10 @@ async fn host(config: &Config, args: &RunArgs) -> Result<(), Exit> {
     manager.stopping(failure.as_deref().unwrap_or("stopping in order"));
     let counts = tokio::select! {
         counts = app.stop() => counts,
-        name = signals.next() => return Err(Exit::by_signal(name)),
+        name = signals.second() => return Err(Exit::by_signal(name)),
     };
     // The last line on standard error: scripts read it.
-    eprintln!("{counts}");
+    log::end(&counts.to_string());
     match failure {
         None => Ok(()),
         Some(_) => Err(Exit { code: 1, message: String::new() }),

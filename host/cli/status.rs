@@ -12,7 +12,7 @@ use super::screen::{Paint, counted, grouped, span};
 use super::signals::Signals;
 use super::{ConfigArgs, Exit, runtime};
 use crate::source::{State, Status};
-use crate::telemetry::{PipelineRow, PluginRow, StatusReport};
+use crate::telemetry::{PipelineRow, PluginRow, SinkRow, StatusReport};
 use crate::text::now_micros;
 
 /// How often `--watch` looks.
@@ -45,7 +45,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Exit> {
         let is_screen = std::io::stdout().is_terminal() && !args.json;
         loop {
             tokio::select! {
-                _ = signals.next() => return Ok(()),
+                _ = signals.first() => return Ok(()),
                 _ = clock.tick() => look(&data_dir, args.json, is_screen).await?,
             }
         }
@@ -76,6 +76,7 @@ fn table(report: &StatusReport, now: u64, paint: Paint) -> String {
     let _ = writeln!(out, "{}  up {up}", paint.bold(&format!("trommel {}", report.version)));
     streams(&mut out, &report.sources, now, paint);
     pipelines(&mut out, report, paint);
+    sinks(&mut out, &report.sinks, paint);
     plugins(&mut out, &report.plugins, paint);
     if report.alerts_raised > 0 {
         let raised = counted(report.alerts_raised as usize, "alert");
@@ -156,6 +157,26 @@ fn pipelines(out: &mut String, report: &StatusReport, paint: Paint) {
     }
     if report.pipelines.len() > 1 {
         row("total", &report.total());
+    }
+}
+
+fn sinks(out: &mut String, rows: &[SinkRow], paint: Paint) {
+    if rows.is_empty() {
+        return;
+    }
+    let width = widest("SINK", rows.iter().map(|row| row.name.as_str()));
+    let head = format!("{:width$}  {:>11}  {:>11}", "SINK", "WRITES", "RETRIES");
+    let _ = writeln!(out, "\n{}", paint.dim(&head));
+    for row in rows {
+        let (writes, retries) = (grouped(row.writes), grouped(row.retries));
+        let _ = writeln!(out, "{:width$}  {writes:>11}  {retries:>11}", row.name);
+        if let Some(pipeline) = &row.waiting {
+            let fails = format!("fails, and pipeline {pipeline:?} waits:");
+            let _ = writeln!(out, "{:4}{}", "", paint.red(&fails));
+        }
+        for line in row.trouble.iter().flat_map(|why| why.lines()) {
+            let _ = writeln!(out, "{:4}{line}", "");
+        }
     }
 }
 

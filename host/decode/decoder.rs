@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::DecodeError;
 use super::envelope::{Attribute, Data, Envelope, canonical, read_time};
 use super::known::Known;
-use super::registry::{MessageId, Registry};
+use super::registry::{Chosen, MessageId, Registry};
 use super::template::{Layout, Reading, Template};
 use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
@@ -146,7 +146,8 @@ impl Decoder {
             }
         }
         let extra = Extra::read(envelope);
-        let (payload, content_type, schema) = self.payload(stream, bytes, envelope, &extra, known);
+        let content = self.content(stream, bytes, envelope, &extra, known);
+        let Content { payload, content_type, schema, .. } = content;
         batch.push(&NewRow {
             id: envelope.id,
             source: envelope.source,
@@ -159,7 +160,9 @@ impl Decoder {
             extensions: &extra.extensions,
             payload,
         });
-        if let (Some(layout), Payload::Message(message, _)) = (layout, payload) {
+        if let (Some(layout), Payload::Message(message, _), false) =
+            (layout, payload, content.is_guess)
+        {
             let reading = Reading {
                 registry: self.registry.number(),
                 stream,
@@ -175,30 +178,35 @@ impl Decoder {
         Ok(())
     }
 
-    /// What the payload is, its content type as it will be written, and its schema.
-    fn payload<'a>(
+    /// What the payload is, and what is said of it.
+    fn content<'a>(
         &self,
         stream: &str,
         bytes: &[u8],
         envelope: &Envelope<'a>,
         extra: &Extra<'a>,
         known: &Known,
-    ) -> (Payload, &'a str, &'a str) {
+    ) -> Content<'a> {
         let declared = first(envelope.content_type, extra.content_type);
         let schema = first(envelope.schema, extra.schema);
+        let content =
+            |payload, content_type| Content { payload, content_type, schema, is_guess: false };
         match envelope.data {
-            Data::None => (Payload::None, first(declared, JSON), schema),
+            Data::None => content(Payload::None, first(declared, JSON)),
             Data::Message { type_url, value } => {
                 let given = Some(stream).filter(|name| !name.is_empty());
                 let choose = || self.registry.choose(given, type_url, envelope.ty);
                 let number = self.registry.number();
-                match known.choice(number, stream, type_url, envelope.ty, choose) {
-                    Some(id) => (Payload::Message(id.0, span(bytes, value)), JSON, schema),
-                    None => (
-                        Payload::Bytes(span(bytes, value)),
-                        first(declared, "application/protobuf"),
-                        first(schema, type_url),
-                    ),
+                let chosen = known.choice(number, stream, type_url, envelope.ty, choose);
+                let at = span(bytes, value);
+                match chosen.filter(|chosen| !chosen.is_guess || self.fits(chosen.message, value)) {
+                    Some(Chosen { message, is_guess }) => {
+                        Content { is_guess, ..content(Payload::Message(message.0, at), JSON) }
+                    }
+                    None => Content {
+                        schema: first(schema, type_url),
+                        ..content(Payload::Bytes(at), first(declared, "application/protobuf"))
+                    },
                 }
             }
             Data::Text(text) => {
@@ -206,19 +214,36 @@ impl Decoder {
                 let says_json =
                     declared.is_empty() || declared == JSON || declared.ends_with("+json");
                 if says_json && is_json(text) {
-                    (Payload::Json(at), first(declared, JSON), schema)
+                    content(Payload::Json(at), first(declared, JSON))
                 } else {
-                    let plain = if says_json { "text/plain" } else { declared };
-                    (Payload::Text(at), plain, schema)
+                    content(Payload::Text(at), if says_json { "text/plain" } else { declared })
                 }
             }
-            Data::Binary(value) => (
+            Data::Binary(value) => content(
                 Payload::Bytes(span(bytes, value)),
                 first(declared, "application/octet-stream"),
-                schema,
             ),
         }
     }
+
+    /// Whether a payload can be read as a message. Only for those that may be something else: it costs
+    /// as much as writing it does.
+    fn fits(&self, message: MessageId, payload: &[u8]) -> bool {
+        let mut json = Vec::new();
+        self.registry.write_json_bytes(message, payload, &mut json).is_ok()
+            && std::str::from_utf8(&json).is_ok()
+    }
+}
+
+/// What an event's payload is.
+#[derive(Debug, Clone, Copy)]
+struct Content<'a> {
+    payload: Payload,
+    /// As it will be written.
+    content_type: &'a str,
+    schema: &'a str,
+    /// Whether it was looked into to know what it is, which the next of its kind must be too.
+    is_guess: bool,
 }
 
 impl Transcode for Decoder {
@@ -300,12 +325,14 @@ fn span(bytes: &[u8], part: &[u8]) -> Span {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message as _;
     use rand::SeedableRng as _;
 
     use super::super::catalog::STREAMS;
     use super::super::table::tests::random;
     use super::*;
     use crate::columns::Fields;
+    use crate::decode::proto::cloudevents::v1::{CloudEvent, cloud_event};
     use crate::sim::central::frames;
 
     /// What became of some frames: their lines and errors.
@@ -322,10 +349,22 @@ mod tests {
                 let rows = batch.live().to_vec();
                 match batch.prepare(&rows, Fields::WHOLE, decoder).pop() {
                     Some((_, error)) => error,
-                    None => batch.lines_of(&rows).text.into_owned(),
+                    None => batch.lines_of(&rows).into_text().text.into_owned(),
                 }
             })
             .collect()
+    }
+
+    fn wrapped(id: &str, ty: &str, type_url: &str, value: &[u8]) -> Vec<u8> {
+        let (type_url, value) = (type_url.to_owned(), value.to_vec());
+        let event = CloudEvent {
+            id: id.to_owned(),
+            source: "/test".to_owned(),
+            r#type: ty.to_owned(),
+            data: Some(cloud_event::Data::ProtoData(prost_types::Any { type_url, value })),
+            ..CloudEvent::default()
+        };
+        event.encode_to_vec()
     }
 
     /// The same by one who has seen nothing before.
@@ -355,6 +394,40 @@ mod tests {
                 // Seen on another stream, they must not be taken for those of this one.
                 let other = outcome(&decoder, "another", &frames);
                 prop_assert_eq!(other, by_strangers(&decoder, "another", &frames));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
+
+        /// What is taken for the stream's payload and is one stays what it was; all else is kept too.
+        #[test]
+        fn a_payload_of_an_unknown_type_is_always_an_event(seed: u64) {
+            let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+            let decoder = Decoder::new(Arc::new(Registry::built_in()));
+            for stream in STREAMS {
+                for frame in frames(stream, seed, 20) {
+                    let envelope = Envelope::read(&frame).unwrap();
+                    let Data::Message { value, .. } = envelope.data else { unreachable!() };
+                    for value in [value.to_vec(), random::mangle(&mut rng, value)] {
+                        let url = "x/acme.Unknown";
+                        let frame = wrapped(envelope.id, envelope.ty, url, &value);
+                        let line = outcome(&decoder, stream.name, &[frame]).remove(0);
+                        let line: serde_json::Value = serde_json::from_str(&line).expect(&line);
+                        let chosen = decoder.registry.choose(Some(stream.name), url, envelope.ty);
+                        let mut json = String::new();
+                        let read = chosen
+                            .map(|chosen| decoder.registry.write_json(chosen.message, &value, &mut json));
+                        if matches!(read, Some(Ok(()))) {
+                            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+                            prop_assert_eq!(&line["data"], &json);
+                        } else {
+                            prop_assert_eq!(&line["data_base64"], &BASE64_STANDARD.encode(&value));
+                            prop_assert_eq!(&line["dataschema"], url);
+                        }
+                    }
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, OnceCell};
 
-use super::registry::MessageId;
+use super::registry::Chosen;
 use super::template::Template;
 use crate::text::is_same;
 
@@ -29,7 +29,7 @@ struct Choice {
     stream: Box<str>,
     type_url: Box<str>,
     event_type: Box<str>,
-    message: Option<MessageId>,
+    chosen: Option<Chosen>,
 }
 
 impl Default for Known {
@@ -71,8 +71,8 @@ impl Known {
         stream: &str,
         type_url: &str,
         event_type: &str,
-        choose: impl FnOnce() -> Option<MessageId>,
-    ) -> Option<MessageId> {
+        choose: impl FnOnce() -> Option<Chosen>,
+    ) -> Option<Chosen> {
         let place = &self.choices[place(event_type.as_bytes())];
         match place.get() {
             Some(choice)
@@ -81,22 +81,22 @@ impl Known {
                     && is_same(choice.type_url.as_bytes(), type_url.as_bytes())
                     && is_same(choice.stream.as_bytes(), stream.as_bytes()) =>
             {
-                choice.message
+                choice.chosen
             }
             _ => {
-                let message = choose();
+                let chosen = choose();
                 let is_long = type_url.len().max(event_type.len()) > MAX_LENGTH;
                 let made = || Choice {
                     registry,
                     stream: stream.into(),
                     type_url: type_url.into(),
                     event_type: event_type.into(),
-                    message,
+                    chosen,
                 };
                 if is_long || place.get().is_some() || place.set(Box::new(made())).is_err() {
                     self.misses.set(self.misses.get() + 1);
                 }
-                message
+                chosen
             }
         }
     }
@@ -136,6 +136,7 @@ fn place(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registry::MessageId;
     use super::*;
 
     #[test]
@@ -157,7 +158,8 @@ mod tests {
     fn a_choice_holds_for_its_circumstances_only() {
         let known = Known::default();
         let ask = |registry, stream, url, answer| {
-            known.choice(registry, stream, url, "t", || Some(MessageId(answer)))
+            let chosen = Chosen { message: MessageId(answer), is_guess: false };
+            known.choice(registry, stream, url, "t", || Some(chosen)).map(|chosen| chosen.message)
         };
         assert_eq!(ask(1, "a", "u", 5), Some(MessageId(5)));
         assert_eq!(ask(1, "a", "u", 6), Some(MessageId(5)), "remembered");

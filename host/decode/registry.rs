@@ -19,6 +19,16 @@ type ByName<K, V> = HashMap<K, V, FixedState>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(pub(super) u16);
 
+/// The message that a payload is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// The message.
+    pub message: MessageId,
+    /// Whether the `type_url` names another, which nobody here knows: then the payload may well be
+    /// something else.
+    pub is_guess: bool,
+}
+
 /// All messages that can be decoded, and the rules by which one is chosen.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -83,16 +93,12 @@ impl Registry {
     /// Chooses the message: the full name in `type_url`; else its last segment among the stream's
     /// payloads; else the event type; else the stream's one payload. `stream` is `None` where it is
     /// not known, and then all streams count.
-    pub fn choose(
-        &self,
-        stream: Option<&str>,
-        type_url: &str,
-        event_type: &str,
-    ) -> Option<MessageId> {
+    pub fn choose(&self, stream: Option<&str>, type_url: &str, event_type: &str) -> Option<Chosen> {
+        let sure = |message| Chosen { message, is_guess: false };
         let full_name = memchr::memrchr(b'/', type_url.as_bytes())
             .map_or(type_url, |slash| &type_url[slash + 1..]);
         if let Some(id) = self.by_full_name.get(full_name) {
-            return Some(*id);
+            return Some(sure(*id));
         }
         let choices = match stream {
             Some(stream) => self.streams.get(stream)?,
@@ -100,9 +106,12 @@ impl Registry {
         };
         let last_segment = full_name.rsplit('.').next().unwrap_or(full_name);
         let by_name = choices.by_last_segment.get(last_segment).copied().flatten();
-        by_name
-            .or_else(|| choices.by_event_type.get(event_type).copied().flatten())
-            .or_else(|| choices.only())
+        let otherwise = || {
+            let by_type = choices.by_event_type.get(event_type).copied().flatten();
+            let message = by_type.or_else(|| choices.only())?;
+            Some(Chosen { message, is_guess: !full_name.is_empty() })
+        };
+        by_name.map(sure).or_else(otherwise)
     }
 
     /// The id of a message by its full name.
@@ -146,8 +155,8 @@ mod tests {
 
     fn chosen(stream: Option<&str>, type_url: &str, event_type: &str) -> Option<String> {
         let registry = Registry::built_in();
-        let id = registry.choose(stream, type_url, event_type)?;
-        Some(registry.descriptor(id).full_name().to_owned())
+        let chosen = registry.choose(stream, type_url, event_type)?;
+        Some(registry.descriptor(chosen.message).full_name().to_owned())
     }
 
     #[test]
@@ -170,6 +179,22 @@ mod tests {
             chosen(Some("audit-trail-events"), documented, "").as_deref(),
             Some("audittrail.AuditTrail")
         );
+    }
+
+    #[test]
+    fn what_a_url_names_that_nobody_knows_is_guessed() {
+        let registry = Registry::built_in();
+        for (url, is_guess) in [
+            ("x/network_monitoring.switch.v1.StreamSwitchMessage", false),
+            ("x/other.StreamSwitchMessage", false),
+            ("x/acme.Unknown", true),
+            ("acme.Unknown", true),
+            ("", false),
+            ("x/", false),
+        ] {
+            let chosen = registry.choose(Some("switch-events"), url, "").unwrap();
+            assert_eq!(chosen.is_guess, is_guess, "{url}");
+        }
     }
 
     #[test]

@@ -7,17 +7,18 @@ pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// One field as it stands on the wire.
+/// One field as it stands on the wire. Numbers are kept as such: as bytes they lie unaligned in it, and a
+/// processor waits for each that is written in one piece and read in another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// Wire type 0.
     Varint(u64),
     /// Wire type 1.
-    Fixed64([u8; 8]),
+    Fixed64(u64),
     /// Wire type 2: a string, bytes, a message or packed numbers.
     Bytes(&'a [u8]),
     /// Wire type 5.
-    Fixed32([u8; 4]),
+    Fixed32(u32),
 }
 
 impl<'a> Reader<'a> {
@@ -62,8 +63,8 @@ impl<'a> Reader<'a> {
                 Value::Bytes(bytes)
             }
             0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(self.take()?),
-            5 => Value::Fixed32(self.take()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.take()?)),
+            5 => Value::Fixed32(u32::from_le_bytes(self.take()?)),
             _ => return None,
         })
     }
@@ -138,7 +139,7 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         assert_eq!(reader.field(), Some((1, Value::Varint(150))));
         assert_eq!(reader.field().unwrap().1.text(), Some("hi"));
-        assert_eq!(reader.field(), Some((3, Value::Fixed32([1, 0, 0, 0]))));
+        assert_eq!(reader.field(), Some((3, Value::Fixed32(1))));
         assert!(reader.is_done());
     }
 

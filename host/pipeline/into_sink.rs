@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::batch::RowId;
 use crate::columns::Fields;
 use crate::runner::Reason;
-use crate::sink::{Job, Outdated, Place, Progress, Refused, SharedSink, SinkError};
+use crate::sink::{Job, Outdated, Place, Progress, Refused, SharedSink, SinkError, Trouble};
 
 /// Waits between tries.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
@@ -43,11 +43,18 @@ impl Run<'_> {
     ) -> Result<(), Stopped> {
         let mut progress = Progress::default();
         while !self.fill(links, &sink, &mut progress, keeping)? {
-            let Some(next) = links.successor(&sink) else {
+            let next = links.successor(&sink);
+            let is_left = |next: &SharedSink| next.is(&sink) && sink.retired.is_cancelled();
+            let Some(next) = next.filter(|next| !is_left(next)) else {
                 let (pipeline, sink) = (self.pipeline, &*sink.name);
                 tracing::warn!(pipeline, sink, "a batch that waited for it goes on without it");
                 return Ok(());
             };
+            if next.is(&sink) {
+                // Others were told before of what has taken its place.
+                self.await_successor(links, &sink)?;
+                continue;
+            }
             if !sink.can_go_on_in(&next) {
                 progress = Progress::default();
             }
@@ -174,6 +181,16 @@ impl Run<'_> {
         }
     }
 
+    /// Waits until the pipeline is told what has taken the place of a sink.
+    fn await_successor(&self, links: &mut Links, sink: &SharedSink) -> Result<(), Stopped> {
+        self.shared.runtime.block_on(async {
+            tokio::select! {
+                () = self.shared.stop.cancelled() => Err(Stopped),
+                () = links.replaced(sink) => Ok(()),
+            }
+        })
+    }
+
     /// Waits, for as long as the host does not stop; false when the pipeline is not to write to the sink
     /// any more.
     fn rest(&self, links: &mut Links, sink: &SharedSink, wait: Duration) -> Result<bool, Stopped> {
@@ -181,6 +198,7 @@ impl Run<'_> {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
                 () = links.replaced(sink) => Ok(false),
+                () = sink.retired.cancelled() => Ok(false),
                 () = tokio::time::sleep(wait) => Ok(true),
             }
         })
@@ -202,7 +220,8 @@ impl<'a> Tries<'a> {
             tracing::error!(pipeline, sink, %error, "sink fails; its pipeline waits");
         }
         self.sink.meter.retry();
-        self.sink.set_trouble(Some(error.to_string()));
+        let (pipeline, detail) = (self.pipeline.to_owned(), error.to_string());
+        self.sink.trouble.set(Some(Trouble { pipeline, detail }));
         match error {
             SinkError::Retry { after: Some(wait), .. } => *wait,
             SinkError::Misconfigured { .. } => self.slow.next_wait(),
@@ -220,7 +239,15 @@ impl<'a> Tries<'a> {
         if self.told.is_some() {
             let (pipeline, sink) = (self.pipeline, &*self.sink.name);
             tracing::info!(pipeline, sink, "sink works again");
-            self.sink.set_trouble(None);
+        }
+    }
+}
+
+impl Drop for Tries<'_> {
+    /// However they end: the pipeline waits no longer.
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            self.sink.trouble.set(None);
         }
     }
 }

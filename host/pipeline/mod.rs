@@ -16,6 +16,7 @@ mod queue;
 mod stages;
 mod worker;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -102,6 +103,10 @@ impl Pending {
         // One that begins with what comes takes nothing until it is told from where on.
         let sources = if kept.begins_later { &[][..] } else { &config.from };
         let mut feed = journal.feed(kept.saved.cursor, sources, &tally)?;
+        let held = tally.counts().received;
+        if held > 0 {
+            tracing::info!(pipeline = config.name, held, "goes on with what the journal holds");
+        }
         let close = Close::Feed {
             end: feed.end(),
             interests: Arc::clone(feed.interests()),
@@ -146,6 +151,7 @@ impl Pending {
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let meter = Arc::new(PipelineMeter::default());
         let ended = CancellationToken::new();
+        let has_begun = Arc::new(AtomicBool::new(false));
         let (rewire, wiring) = watch::channel(Arc::new(Wiring { through, sinks: self.sinks }));
         let is_over = ended.clone().drop_guard();
         let worker = worker::Worker {
@@ -160,6 +166,7 @@ impl Pending {
             kept: self.kept,
             keeping: None,
             predecessors: self.predecessors,
+            has_begun: Arc::clone(&has_begun),
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),
             meter: Arc::clone(&meter),
@@ -174,7 +181,19 @@ impl Pending {
             worker.run();
         })?;
         let Pending { queue, tally, .. } = self;
-        Ok(Pipeline { name, is_built_in, tally, held, pauses, meter, queue, ended, rewire, thread })
+        Ok(Pipeline {
+            name,
+            is_built_in,
+            tally,
+            held,
+            pauses,
+            meter,
+            queue,
+            ended,
+            has_begun,
+            rewire,
+            thread,
+        })
     }
 }
 
@@ -196,6 +215,8 @@ pub struct Pipeline {
     pub queue: Queue,
     /// Cancelled once its thread has ended, however it did.
     pub ended: CancellationToken,
+    /// Whether it waits no longer for others to drain.
+    has_begun: Arc<AtomicBool>,
     rewire: watch::Sender<Arc<Wiring>>,
     thread: JoinHandle<()>,
 }

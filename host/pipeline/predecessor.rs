@@ -1,6 +1,7 @@
 //! Who must have drained before a pipeline begins, so that what they have comes before what it gets.
 //! Key type: [`Predecessor`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub struct Predecessor {
     name: String,
     ended: CancellationToken,
     held: Arc<Mutex<Option<String>>>,
+    has_begun: Arc<AtomicBool>,
 }
 
 impl From<&Pipeline> for Predecessor {
@@ -25,15 +27,19 @@ impl From<&Pipeline> for Predecessor {
             name: pipeline.name.clone(),
             ended: pipeline.ended.clone(),
             held: Arc::clone(&pipeline.held),
+            has_begun: Arc::clone(&pipeline.has_begun),
         }
     }
 }
 
 impl Predecessor {
-    /// One that is held may never end, and is not waited for.
+    /// One that is held for want of a plugin may never end, and is not waited for. One that waits itself
+    /// for another to drain is.
     fn is_awaited(&self) -> bool {
+        let has_begun = self.has_begun.load(Ordering::Acquire);
         let is_held = self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        !is_held && !self.ended.is_cancelled()
+        let waits_for_plugins = has_begun && is_held;
+        !(waits_for_plugins || self.ended.is_cancelled())
     }
 }
 

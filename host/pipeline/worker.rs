@@ -2,6 +2,7 @@
 //! type: [`Worker`].
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ use crate::store::Saved;
 use crate::tally::Tally;
 use crate::text::now_micros;
 
-/// Largest batch.
-const MAX_EVENTS: usize = 1_024;
+/// Largest batch. With its frames, table, payloads and lines it stays within a core's second cache, and what a
+/// call costs is spread over enough events.
+const MAX_EVENTS: usize = 512;
 const MAX_BYTES: usize = 4 << 20;
 /// How often time passes for alert plugins.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub(super) struct Worker {
     pub keeping: Option<Keeping>,
     /// What must have drained before this one begins.
     pub predecessors: Vec<Predecessor>,
+    /// Set once they have.
+    pub has_begun: Arc<AtomicBool>,
     pub shared: Shared,
     /// An empty batch, for its memory and the names it knows.
     pub spare: Batch,
@@ -72,6 +76,7 @@ impl Worker {
         let may_begin =
             runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));
         self.predecessors.clear();
+        self.has_begun.store(true, Ordering::Release);
         if may_begin && self.restore() {
             self.work(&runtime, &mut clock);
         }

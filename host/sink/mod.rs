@@ -19,7 +19,7 @@ pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
 
-use crate::columns::Lines;
+use crate::columns::ByteLines;
 use crate::config::{SinkConfig, SinkKind};
 use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
@@ -31,7 +31,7 @@ pub struct Job<'a> {
     /// The pipeline it comes from.
     pub pipeline: &'a str,
     /// The events, a line each. None for a sink that does not want them.
-    pub lines: &'a Lines<'a>,
+    pub lines: &'a ByteLines<'a>,
     /// When the host stops: whoever waits then ends at once.
     pub stop: &'a CancellationToken,
 }
@@ -143,12 +143,41 @@ pub struct SharedSink {
     kind: Arc<SinkKind>,
     /// Where it is kept how far files were written, so that they are exact across crashes.
     store: Option<Arc<Store>>,
+    /// Why it takes nothing at the moment.
+    pub trouble: SharedTrouble,
+    /// Cancelled once the configuration has it no more: what drains into it does so while it works, and
+    /// does not wait for it.
+    pub retired: CancellationToken,
     /// Whether it looks at the lines, or just counts.
     pub wants_lines: bool,
     types: Arc<[Pattern]>,
-    trouble: Arc<StdMutex<Option<String>>>,
     /// What is measured of it.
     pub meter: Arc<SinkMeter>,
+}
+
+/// Why a sink takes nothing at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The pipeline that tries again, and waits.
+    pub pipeline: String,
+    /// What is wrong, with a hint behind it where there is one.
+    pub detail: String,
+}
+
+/// The trouble a sink has, as those see it who share it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedTrouble(Arc<StdMutex<Option<Trouble>>>);
+
+impl SharedTrouble {
+    /// What it is now, if there is any.
+    pub fn now(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes why the sink takes nothing, or that nobody waits for it any more.
+    pub fn set(&self, trouble: Option<Trouble>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 /// Where a sink writes: one file, one server. Settings may change while it is written to; only one
@@ -177,6 +206,29 @@ impl SharedSink {
     /// Whether both write to the same place.
     pub fn is_same_place(&self, other: &SharedSink) -> bool {
         Arc::ptr_eq(&self.place, &other.place)
+    }
+
+    /// Whether what is so configured writes to its place.
+    pub fn is_for(&self, kind: &SinkKind) -> bool {
+        self.kind.is_same_place(kind)
+    }
+
+    /// Whether its settings are the first of its place.
+    pub fn is_first(&self) -> bool {
+        self.version == 0
+    }
+
+    /// Has the place take over its settings, if they are newer. Blocks while another writes there; to be
+    /// called where a runtime is.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn open_in_place(&self) -> Result<(), SinkError> {
+        match self.within(&mut self.place.blocking_lock()) {
+            Ok(Err(error)) => Err(error),
+            // Where others have newer settings, these are not wanted any more.
+            Ok(Ok(_)) | Err(Outdated) => Ok(()),
+        }
     }
 
     /// The sink within its place; opens it where others settings were open before, which are closed
@@ -214,16 +266,6 @@ impl SharedSink {
     pub fn wants(&self, ty: &str) -> bool {
         self.wants_all() || self.types.iter().any(|pattern| pattern.matches(ty))
     }
-
-    /// Why it does not take anything at the moment, with a hint where there is one.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes why it does not take anything, or that it does again.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
 }
 
 /// Opens a sink. To be called where a runtime is.
@@ -241,7 +283,8 @@ pub fn open(config: &SinkConfig, store: Option<&Arc<Store>>) -> Result<SharedSin
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
-        trouble: Arc::default(),
+        trouble: SharedTrouble::default(),
+        retired: CancellationToken::new(),
         meter: Arc::default(),
     })
 }
@@ -257,7 +300,8 @@ pub fn succeed(before: &SharedSink, config: &SinkConfig) -> SharedSink {
         wants_lines: !matches!(config.kind, SinkKind::Null),
         kind: Arc::new(config.kind.clone()),
         types: config.types.clone().into(),
-        trouble: Arc::default(),
+        trouble: SharedTrouble::default(),
+        retired: CancellationToken::new(),
         place: Arc::clone(&before.place),
         meter: Arc::clone(&before.meter),
     }

@@ -10,7 +10,7 @@ pub struct StdoutSink;
 
 impl Sink for StdoutSink {
     fn write(&mut self, job: &Job<'_>, progress: &mut Progress) -> Result<(), SinkError> {
-        let bytes = job.lines.text.as_bytes();
+        let bytes = &*job.lines.bytes;
         let mut out = std::io::stdout().lock();
         while progress.written < bytes.len() {
             match out.write(&bytes[progress.written..]) {

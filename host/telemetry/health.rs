@@ -4,6 +4,7 @@
 use std::sync::PoisonError;
 
 use super::View;
+use crate::sink::Trouble;
 
 /// Alive: nothing has happened that the host cannot go on after. What is wrong otherwise, a line
 /// each.
@@ -37,7 +38,7 @@ fn threads_that_died(view: &View) -> String {
     dead
 }
 
-/// Ready: alive, no pipeline is held, every stream is up, and the host is not about to end.
+/// Ready: alive, no pipeline is held or waits for a sink that fails, every stream is up, and the host is not about to end.
 ///
 /// # Errors
 /// What is missing, a line each.
@@ -52,6 +53,14 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
             missing.push_str(&format!("pipeline {:?} is held: {why}\n", pipeline.name));
         }
     }
+    for sink in view.sinks.now().iter() {
+        if let Some(Trouble { pipeline, detail }) = sink.trouble.now() {
+            // A hint may be behind it.
+            let why = detail.replace('\n', "; ");
+            let name = &sink.name;
+            missing.push_str(&format!("pipeline {pipeline:?} waits for sink {name:?}: {why}\n"));
+        }
+    }
     let streams = view.streams.now();
     let statuses = streams.iter().map(|status| status.get());
     for status in statuses.filter(|status| !status.state.is_up()) {
@@ -64,7 +73,9 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::SharedTrouble;
     use crate::source::{SharedStatus, State};
+    use crate::telemetry::SinkView;
     use crate::telemetry::tests::view;
 
     #[test]
@@ -105,6 +116,14 @@ mod tests {
         );
         *view.pipelines.now()[0].held.lock().unwrap() = None;
         stream.enter(State::Renewing, "", "");
+        assert_eq!(ready(&view), Ok(()));
+        let trouble = SharedTrouble::default();
+        let (pipeline, detail) = ("main".to_owned(), "HTTP 401\nhint: the token".to_owned());
+        trouble.set(Some(Trouble { pipeline, detail }));
+        view.sinks.set([SinkView { name: "siem".into(), meter: Default::default(), trouble }]);
+        let missing = "pipeline \"main\" waits for sink \"siem\": HTTP 401; hint: the token\n";
+        assert_eq!(ready(&view), Err(missing.to_owned()));
+        view.sinks.now()[0].trouble.set(None);
         assert_eq!(ready(&view), Ok(()));
         view.ending.cancel();
         assert_eq!(ready(&view), Err("the host is about to end\n".to_owned()));

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::names::{self, Family};
 use super::process::Process;
-use super::{PipelineView, View};
+use super::{PipelineView, SinkView, View};
 use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
 use crate::runner::{Figure, Plugins, Reason};
@@ -367,6 +367,11 @@ fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
     out.all(&names::SINK_RETRIES, |samples| {
         let mut sinks = all.iter();
         sinks.try_for_each(|s| samples.add(&[&s.name], Value::Count(s.meter.retries())))
+    })?;
+    out.all(&names::SINK_FAILING, |samples| {
+        let mut sinks = all.iter();
+        let is_failing = |s: &SinkView| Value::Count(s.trouble.now().is_some().into());
+        sinks.try_for_each(|s| samples.add(&[&s.name], is_failing(s)))
     })
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub use server::{PluginRow, plugin_rows, serve};
-pub use status::{PipelineRow, StatusReport};
+pub use status::{PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
@@ -22,7 +22,7 @@ use crate::histogram::Histogram;
 use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
 use crate::pipeline::{Pipeline, Queue};
 use crate::runner::Plugins;
-use crate::sink::SharedSink;
+use crate::sink::{SharedSink, SharedTrouble};
 use crate::source::SharedStatus;
 use crate::swap::Swap;
 use crate::tally::Tally;
@@ -96,11 +96,14 @@ pub struct SinkView {
     pub name: Arc<str>,
     /// What is measured of it.
     pub meter: Arc<SinkMeter>,
+    /// Why it takes nothing at the moment.
+    pub trouble: SharedTrouble,
 }
 
 impl From<&SharedSink> for SinkView {
     fn from(sink: &SharedSink) -> Self {
-        SinkView { name: Arc::clone(&sink.name), meter: Arc::clone(&sink.meter) }
+        let SharedSink { name, meter, trouble, .. } = sink.clone();
+        SinkView { name, meter, trouble }
     }
 }
 

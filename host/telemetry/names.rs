@@ -104,6 +104,8 @@ families! {
         "How long writes of a batch took, failed ones too.";
     SINK_RETRIES: Counter "trommel_sink_retries" ["sink"]
         "Writes that failed and were tried again.";
+    SINK_FAILING: Gauge "trommel_sink_failing" ["sink"]
+        "1 while the sink fails and a pipeline waits for it.";
 
     CONFIG_RELOADS: Counter "trommel_config_reloads" ["result"]
         "Times that the configuration was read again: applied, unchanged, or failed, and then all goes on as before.";

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineView, PluginRow, View, plugin_rows};
+use super::{PipelineView, PluginRow, SinkView, View, plugin_rows};
 use crate::source::Status;
 
 /// The host at one moment.
@@ -19,6 +19,9 @@ pub struct StatusReport {
     pub sources: Vec<Status>,
     /// The pipelines.
     pub pipelines: Vec<PipelineRow>,
+    /// The sinks.
+    #[serde(default)]
+    pub sinks: Vec<SinkRow>,
     /// The plugins.
     pub plugins: Vec<PluginRow>,
     /// How many alerts are raised.
@@ -48,6 +51,21 @@ pub struct PipelineRow {
     pub queue_bytes: u64,
 }
 
+/// A sink at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SinkRow {
+    /// Its name.
+    pub name: String,
+    /// Why it takes nothing, with a hint where there is one; null if it does.
+    pub trouble: Option<String>,
+    /// The pipeline that waits for it meanwhile.
+    pub waiting: Option<String>,
+    /// Writes so far, failed ones too.
+    pub writes: u64,
+    /// Writes that failed and were tried again.
+    pub retries: u64,
+}
+
 impl StatusReport {
     /// The host as it is now.
     pub fn new(view: &View) -> Self {
@@ -57,6 +75,7 @@ impl StatusReport {
             started: view.started,
             sources: view.streams.now().iter().map(|status| status.get()).collect(),
             pipelines: view.pipelines.now().iter().map(pipeline_row).collect(),
+            sinks: view.sinks.now().iter().map(sink_row).collect(),
             plugins: plugin_rows(&plugins),
             alerts_raised: view.board.len() as u64,
         }
@@ -82,9 +101,15 @@ impl StatusReport {
         let up = self.sources.iter().filter(|status| status.state.is_up()).count();
         let total = self.total();
         let held = self.pipelines.iter().filter(|pipeline| pipeline.held.is_some()).count();
-        let held = if held > 0 { format!(", {held} held") } else { String::new() };
+        let failing = self.sinks.iter().filter(|sink| sink.trouble.is_some()).count();
+        let told = |count, what| match count {
+            0 => String::new(),
+            count => format!(", {count} {what}"),
+        };
+        let sinks = if failing == 1 { "sink fails" } else { "sinks fail" };
+        let (held, failing) = (told(held, "held"), told(failing, sinks));
         format!(
-            "{up} of {} streams up{held}; received {}, delivered {}, filtered {}, dead letters {}",
+            "{up} of {} streams up{held}{failing}; received {}, delivered {}, filtered {}, dead letters {}",
             self.sources.len(),
             total.received,
             total.delivered,
@@ -106,5 +131,17 @@ fn pipeline_row(view: &PipelineView) -> PipelineRow {
         in_flight: counts.in_flight(),
         queue_events: view.queue.events(),
         queue_bytes: view.queue.bytes(),
+    }
+}
+
+fn sink_row(view: &SinkView) -> SinkRow {
+    let (waiting, trouble) =
+        view.trouble.now().map(|trouble| (trouble.pipeline, trouble.detail)).unzip();
+    SinkRow {
+        name: view.name.to_string(),
+        trouble,
+        waiting,
+        writes: view.meter.seconds.count(),
+        retries: view.meter.retries(),
     }
 }

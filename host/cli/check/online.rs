@@ -1,5 +1,5 @@
-//! Connects every stream of a configuration once, with the source that `run` uses, and closes it
-//! again. What comes in meanwhile is passed over. Key function: [`connect`].
+//! Connects every stream of a configuration once, with the source that `run` uses, and closes it as
+//! soon as it is known how it went: a host may run beside this, and servers count connections. What comes in meanwhile is passed over. Key function: [`connect`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,18 +33,32 @@ pub(super) struct Row {
     pub hint: String,
 }
 
+/// A stream that is being tried.
+struct Tried {
+    status: SharedStatus,
+    stop: CancellationToken,
+    row: Option<Row>,
+}
+
 /// Connects what can be connected.
 pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
     let (input, mut intake) = pipeline::channel(Arc::default());
-    let mut statuses = Vec::new();
+    let mut tried = Vec::new();
     for source in &config.sources {
         if let SourceKind::Central(central) = &source.kind {
             let mut central = (**central).clone();
             // With the id of a host that runs it would take events from that.
             central.subscriber_id = SubscriberId::Off;
+            let streams = central.streams.clone();
             let central = Central::new(&source.name, central, vec![input.clone()]);
-            statuses.extend(central.map_err(Exit::usage)?.start(&mut tasks, &stop));
+            let central = central.map_err(Exit::usage)?;
+            for config in &streams {
+                let status = SharedStatus::new(&source.name, &config.name);
+                let own = stop.child_token();
+                tasks.spawn(central.stream(config, status.clone(), &stop, own.clone()));
+                tried.push(Tried { status, stop: own, row: None });
+            }
         }
     }
     drop(input);
@@ -56,7 +70,7 @@ pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
         std::future::pending::<()>().await;
     };
     let rows = tokio::select! {
-        rows = settle(&statuses) => rows,
+        rows = settle(tried) => rows,
         () = pass_over => Vec::new(),
     };
     stop.cancel();
@@ -69,13 +83,13 @@ pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
 }
 
 /// Waits until it is known of each stream, or for as long as there is patience.
-async fn settle(statuses: &[SharedStatus]) -> Vec<Row> {
+async fn settle(mut tried: Vec<Tried>) -> Vec<Row> {
     let deadline = Instant::now() + PATIENCE;
-    let mut rows: Vec<Option<Row>> = statuses.iter().map(|_| None).collect();
-    while rows.iter().any(Option::is_none) && Instant::now() < deadline {
-        for (row, status) in rows.iter_mut().zip(statuses) {
-            if row.is_none() {
-                *row = look(status);
+    while tried.iter().any(|stream| stream.row.is_none()) && Instant::now() < deadline {
+        for stream in tried.iter_mut().filter(|stream| stream.row.is_none()) {
+            stream.row = look(&stream.status);
+            if stream.row.is_some() {
+                stream.stop.cancel();
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -84,8 +98,8 @@ async fn settle(statuses: &[SharedStatus]) -> Vec<Row> {
         let (status, detail) = (status.get(), format!("no connection within {PATIENCE:?}"));
         Row { source: status.source, stream: status.stream, ok: false, detail, hint: String::new() }
     };
-    let settled = rows.into_iter().zip(statuses);
-    settled.map(|(row, status)| row.unwrap_or_else(|| too_late(status))).collect()
+    let rows = tried.into_iter();
+    rows.map(|stream| stream.row.unwrap_or_else(|| too_late(&stream.status))).collect()
 }
 
 fn look(status: &SharedStatus) -> Option<Row> {

@@ -136,7 +136,7 @@ impl Feed {
 
     /// Prints an event, if it is wanted.
     fn print(&mut self, batch: &Batch, row: RowId, out: &mut String) -> bool {
-        let lines = batch.lines_of(&[row]);
+        let lines = batch.lines_of(&[row]).into_text();
         if self.human.is_none() && !self.select.has_conditions() {
             out.push_str(&lines.text);
             return true;

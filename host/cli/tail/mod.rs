@@ -21,6 +21,7 @@ use super::{Exit, runtime};
 use crate::config::{CentralConfig, Config, SourceKind, TailSource, units};
 use crate::pipeline;
 use crate::source::central::Central;
+use crate::telemetry::log;
 use feed::{End, Feed};
 use notices::Notices;
 use select::{Select, Where};
@@ -149,7 +150,7 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     let mut clock = tokio::time::interval(LOOK_EVERY);
     let end = loop {
         tokio::select! {
-            _ = signals.next() => {
+            _ = signals.first() => {
                 if std::io::stderr().is_terminal() {
                     // Behind the ^C.
                     eprintln!();
@@ -172,12 +173,12 @@ async fn tail(central: CentralConfig, args: &TailArgs) -> Result<(), Exit> {
     let close = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {
         _ = tokio::time::timeout(CLOSE_WITHIN, close) => {}
-        name = signals.next() => return Err(Exit::by_signal(name)),
+        name = signals.second() => return Err(Exit::by_signal(name)),
     }
     if let Err(why) | Ok(End::Broken(why)) = &end {
         eprintln!("trommel: {why}");
     }
-    eprintln!("{}", notices.summary(&seen));
+    log::end(&notices.summary(&seen));
     match end {
         Ok(End::Time) if !notices.was_connected() => Err(Exit { code: 1, message: String::new() }),
         Ok(End::Broken(_)) | Err(_) => Err(Exit { code: 1, message: String::new() }),

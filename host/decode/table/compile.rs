@@ -8,6 +8,7 @@ use prost_reflect::{
 };
 
 use super::{DENSE, EnumNames, Field, Form, Kind, Scalar, Shape, Table, Tables};
+use crate::copy::Piece;
 use crate::text::push_json_string;
 
 /// Numbers up to which the names of an enum are found by index.
@@ -64,7 +65,7 @@ impl Compiler {
             .collect();
         fields.extend(message.extensions().map(|extension| Field {
             number: extension.number(),
-            key: ",".into(),
+            key: Piece::new(","),
             kind: Kind::Slow,
             shape: Shape::Explicit,
             oneof: 0,
@@ -95,7 +96,7 @@ impl Compiler {
         } else {
             self.kind(&field.kind())
         };
-        Field { number: field.number(), key: key.into(), kind, shape, oneof: 0 }
+        Field { number: field.number(), key: Piece::new(&key), kind, shape, oneof: 0 }
     }
 
     fn kind(&mut self, kind: &Described) -> Kind {

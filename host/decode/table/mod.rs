@@ -12,6 +12,8 @@ mod write;
 
 pub(super) use scalar::six_digits;
 
+use crate::copy::Piece;
+
 /// How deep messages may lie in each other. The protobuf libraries have the same limit, so what is
 /// written here the slow way would write as well.
 const MAX_DEPTH: u32 = 100;
@@ -62,7 +64,7 @@ enum Form {
 struct Field {
     number: u32,
     /// `,"name":`
-    key: Box<str>,
+    key: Piece,
     kind: Kind,
     shape: Shape,
     /// The bit of the oneof it belongs to; 0 for none.

@@ -29,10 +29,10 @@ pub(super) fn is_default(scalar: Scalar, value: Value<'_>) -> bool {
         (Scalar::Bool | Scalar::Int64 | Scalar::Uint64 | Scalar::Sint64, Value::Varint(value)) => {
             value == 0
         }
-        (Scalar::Double, Value::Fixed64(bytes)) => f64::from_le_bytes(bytes) == 0.0,
-        (Scalar::Float, Value::Fixed32(bytes)) => f32::from_le_bytes(bytes) == 0.0,
-        (Scalar::Fixed64 | Scalar::Sfixed64, Value::Fixed64(bytes)) => bytes == [0; 8],
-        (Scalar::Fixed32 | Scalar::Sfixed32, Value::Fixed32(bytes)) => bytes == [0; 4],
+        (Scalar::Double, Value::Fixed64(value)) => f64::from_bits(value) == 0.0,
+        (Scalar::Float, Value::Fixed32(value)) => f32::from_bits(value) == 0.0,
+        (Scalar::Fixed64 | Scalar::Sfixed64, Value::Fixed64(value)) => value == 0,
+        (Scalar::Fixed32 | Scalar::Sfixed32, Value::Fixed32(value)) => value == 0,
         // Not of this type, and so for the slow way to say what is wrong.
         _ => false,
     }
@@ -54,19 +54,19 @@ pub(super) fn push_scalar(out: &mut Vec<u8>, scalar: Scalar, value: Value<'_>) -
         (Scalar::Int64, Value::Varint(value)) => quoted(out, |out| push_i64(out, value as i64)),
         (Scalar::Uint64, Value::Varint(value)) => quoted(out, |out| push_u64(out, value)),
         (Scalar::Sint64, Value::Varint(value)) => quoted(out, |out| push_i64(out, zigzag64(value))),
-        (Scalar::Double, Value::Fixed64(bytes)) => push_f64(out, f64::from_le_bytes(bytes)),
-        (Scalar::Float, Value::Fixed32(bytes)) => push_f32(out, f32::from_le_bytes(bytes)),
-        (Scalar::Fixed32, Value::Fixed32(bytes)) => {
-            push_u64(out, u64::from(u32::from_le_bytes(bytes)));
+        (Scalar::Double, Value::Fixed64(value)) => push_f64(out, f64::from_bits(value)),
+        (Scalar::Float, Value::Fixed32(value)) => push_f32(out, f32::from_bits(value)),
+        (Scalar::Fixed32, Value::Fixed32(value)) => {
+            push_u64(out, u64::from(value));
         }
-        (Scalar::Sfixed32, Value::Fixed32(bytes)) => {
-            push_i64(out, i64::from(i32::from_le_bytes(bytes)));
+        (Scalar::Sfixed32, Value::Fixed32(value)) => {
+            push_i64(out, i64::from(value as i32));
         }
-        (Scalar::Fixed64, Value::Fixed64(bytes)) => {
-            quoted(out, |out| push_u64(out, u64::from_le_bytes(bytes)));
+        (Scalar::Fixed64, Value::Fixed64(value)) => {
+            quoted(out, |out| push_u64(out, value));
         }
-        (Scalar::Sfixed64, Value::Fixed64(bytes)) => {
-            quoted(out, |out| push_i64(out, i64::from_le_bytes(bytes)));
+        (Scalar::Sfixed64, Value::Fixed64(value)) => {
+            quoted(out, |out| push_i64(out, value as i64));
         }
         (Scalar::Bytes, Value::Bytes(bytes)) => {
             let start = out.len() + 1;

@@ -79,14 +79,14 @@ fn wrapper(scalar: Scalar, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     };
     match (scalar, value) {
         // The library writes what is not finite as `null` here: not to be copied, nor to be undone.
-        (Scalar::Double, Value::Fixed64(value)) if !f64::from_le_bytes(value).is_finite() => None,
-        (Scalar::Float, Value::Fixed32(value)) if !f32::from_le_bytes(value).is_finite() => None,
+        (Scalar::Double, Value::Fixed64(value)) if !f64::from_bits(value).is_finite() => None,
+        (Scalar::Float, Value::Fixed32(value)) if !f32::from_bits(value).is_finite() => None,
         // It loses the sign of a zero on the way.
-        (Scalar::Double, Value::Fixed64(value)) if f64::from_le_bytes(value) == 0.0 => {
+        (Scalar::Double, Value::Fixed64(value)) if f64::from_bits(value) == 0.0 => {
             push_default(out, scalar);
             Some(())
         }
-        (Scalar::Float, Value::Fixed32(value)) if f32::from_le_bytes(value) == 0.0 => {
+        (Scalar::Float, Value::Fixed32(value)) if f32::from_bits(value) == 0.0 => {
             push_default(out, scalar);
             Some(())
         }
@@ -191,7 +191,7 @@ fn value(bytes: &[u8], depth: u32, out: &mut Vec<u8>) -> Option<()> {
     match found {
         None | Some((1, Value::Varint(_))) => out.text("null"),
         Some((2, Value::Fixed64(number))) => {
-            let number = f64::from_le_bytes(number);
+            let number = f64::from_bits(number);
             // JSON has no such number, and a `Value` no other way to say it.
             if !number.is_finite() {
                 return None;

@@ -5,8 +5,8 @@
 
 use super::super::wire::{Reader, Value};
 use super::scalar::{is_default, packed_wire_type, push_default, push_key, push_scalar};
-use super::{EnumNames, Field, Form, Kind, MAX_DEPTH, Shape, Table, Tables};
-use crate::text::{Append as _, push_i64};
+use super::{EnumNames, Field, Form, Kind, MAX_DEPTH, Scalar, Shape, Table, Tables};
+use crate::text::{Append as _, push_i64, push_json_bytes};
 
 impl Tables {
     /// Appends a payload as JSON, the message being one of those compiled by its place among them.
@@ -47,6 +47,17 @@ impl Tables {
         while !reader.is_done() {
             let (number, value) = reader.field()?;
             let Some(field) = table.field(number) else { continue };
+            // Most fields by far: settled without a choice between kinds, which processors guess badly.
+            if let (Kind::Scalar(Scalar::String), Value::Bytes(text)) = (field.kind, value)
+                && let Shape::Implicit | Shape::Explicit = field.shape
+            {
+                object.next(out, field)?;
+                if !text.is_empty() || field.shape == Shape::Explicit {
+                    object.key(out, field);
+                    push_json_bytes(out, text)?;
+                }
+                continue;
+            }
             match field.shape {
                 Shape::Explicit => {
                     object.next(out, field)?;
@@ -152,6 +163,7 @@ impl Tables {
     #[inline]
     fn value(&self, kind: Kind, value: Value<'_>, depth: u32, out: &mut Vec<u8>) -> Option<()> {
         match kind {
+            Kind::Scalar(Scalar::String) => push_json_bytes(out, value.bytes()?),
             Kind::Scalar(scalar) => push_scalar(out, scalar, value),
             Kind::Enum(place) => {
                 push_enum(out, self.enums.get(place as usize)?, value.varint()? as i32);
@@ -219,12 +231,11 @@ impl Object {
 
     #[inline]
     fn key(&mut self, out: &mut Vec<u8>, field: &Field) {
-        if std::mem::replace(&mut self.has_member, true) {
-            out.text(&field.key);
-        } else {
-            out.push(b'{');
-            // Without its comma.
-            out.text(&field.key[1..]);
+        let at = out.len();
+        field.key.push(out);
+        if !std::mem::replace(&mut self.has_member, true) {
+            // In the place of its comma.
+            out[at] = b'{';
         }
     }
 

@@ -34,17 +34,20 @@ struct Group {
     /// Whose turn it is.
     next: usize,
     /// What nobody could take, and since when it waits.
-    backlog: VecDeque<(Instant, Delivery)>,
+    backlog: Backlog,
     /// Since when there has been no member.
     away: Option<Instant>,
 }
+
+/// What waits, the oldest first.
+type Backlog = VecDeque<(Instant, Delivery)>;
 
 /// The last events that were sent.
 #[derive(Debug)]
 struct History {
     depth: usize,
     batches: VecDeque<(Arc<Batch>, Option<Pending>)>,
-    frames: usize,
+    events: usize,
 }
 
 impl Audience {
@@ -53,7 +56,7 @@ impl Audience {
         let history = faults.duplicates.map(|depth| History {
             depth: depth.get() as usize,
             batches: VecDeque::new(),
-            frames: 0,
+            events: 0,
         });
         Audience {
             singles: Vec::new(),
@@ -94,7 +97,7 @@ impl Audience {
         self.anyone_came = true;
         let history = self.history.as_ref().filter(|_| again);
         let Some(share) = subscriber.share.clone() else {
-            if history.is_none_or(|history| history.repeat(&subscriber, |_| false)) {
+            if history.is_none_or(|history| history.repeat(&subscriber, &VecDeque::new())) {
                 self.singles.push(subscriber);
             }
             return;
@@ -105,9 +108,7 @@ impl Audience {
             self.groups.len() - 1
         });
         let group = &mut self.groups[index];
-        let waits =
-            |batch: &Arc<Batch>| group.backlog.iter().any(|(_, d)| Arc::ptr_eq(&d.batch, batch));
-        if history.is_none_or(|history| history.repeat(&subscriber, waits)) {
+        if history.is_none_or(|history| history.repeat(&subscriber, &group.backlog)) {
             group.members.push(subscriber);
             group.away = None;
             group.hand_out(self.keep);
@@ -153,7 +154,8 @@ impl Audience {
             }
             let batch = Arc::clone(&nothing);
             // A queue that nobody reads belongs to a connection that is closed already.
-            subscriber.hand(Delivery { batch, frames: None, then: Some(ending), _pending: None });
+            let then = Some(ending);
+            subscriber.hand(Delivery { batch, frames: None, then, asks: false, _pending: None });
             false
         };
         self.singles.retain_mut(stays);
@@ -183,7 +185,8 @@ impl Group {
         }
         if keep.is_some() {
             let (batch, pending) = (Arc::clone(batch), pending.cloned());
-            let delivery = Delivery { batch, frames: None, then: None, _pending: pending };
+            let delivery =
+                Delivery { batch, frames: None, then: None, asks: false, _pending: pending };
             self.backlog.push_back((Instant::now(), delivery));
             self.bound();
         }
@@ -193,7 +196,7 @@ impl Group {
     fn put_back(&mut self, deliveries: Vec<Delivery>) {
         let now = Instant::now();
         for delivery in deliveries.into_iter().rev() {
-            self.backlog.push_front((now, Delivery { then: None, ..delivery }));
+            self.backlog.push_front((now, Delivery { then: None, asks: false, ..delivery }));
         }
         self.bound();
     }
@@ -244,40 +247,44 @@ impl Group {
 
 impl History {
     fn add(&mut self, batch: &Arc<Batch>, pending: Option<&Pending>) {
-        self.frames += batch.marks.len();
+        self.events += events_of(batch).count();
         self.batches.push_back((Arc::clone(batch), pending.cloned()));
         while let Some((first, _)) = self.batches.front() {
-            let rest = self.frames - first.marks.len();
+            let rest = self.events - events_of(first).count();
             if rest < self.depth {
                 return;
             }
-            self.frames = rest;
+            self.events = rest;
             self.batches.pop_front();
         }
     }
 
-    /// Sends a connection the last events again, except what it will get anyway; false when it is
-    /// gone.
-    fn repeat(&self, subscriber: &Subscriber, skip: impl Fn(&Arc<Batch>) -> bool) -> bool {
+    /// Sends a connection the last events again, except those that it will get anyway, and asks
+    /// whether they have arrived; false when it is gone.
+    fn repeat(&self, subscriber: &Subscriber, waiting: &Backlog) -> bool {
         let mut left = self.depth;
         let mut deliveries = Vec::new();
         for (batch, pending) in self.batches.iter().rev() {
-            let events = (0..batch.marks.len() as u32)
-                .rev()
-                .filter(|frame| batch.marks[*frame as usize].kind != EXTRA);
-            let mut frames: Vec<u32> = events.take(left).collect();
+            let of_batch = waiting.iter().map(|(_, waits)| waits);
+            let of_batch: Vec<_> = of_batch.filter(|w| Arc::ptr_eq(&w.batch, batch)).collect();
+            let waits = |frame: &u32| of_batch.iter().any(|waits| waits.has(*frame));
+            let sent = events_of(batch).rev().filter(|frame| !waits(frame));
+            let mut frames: Vec<u32> = sent.take(left).collect();
             left -= frames.len();
             frames.reverse();
-            if !frames.is_empty() && !skip(batch) {
-                let (batch, pending) = (Arc::clone(batch), pending.clone());
-                deliveries.push(Delivery {
-                    batch,
-                    frames: Some(frames.into()),
-                    then: None,
-                    _pending: pending,
-                });
+            if !frames.is_empty() {
+                let asks = deliveries.is_empty();
+                let (batch, _pending) = (Arc::clone(batch), pending.clone());
+                let frames = Some(frames.into());
+                deliveries.push(Delivery { batch, frames, then: None, asks, _pending });
             }
         }
         deliveries.into_iter().rev().all(|d| matches!(subscriber.hand(d), Handed::Over))
     }
+}
+
+/// The frames of a batch that are events.
+fn events_of(batch: &Batch) -> impl DoubleEndedIterator<Item = u32> {
+    let is_event = |frame: &u32| batch.marks[*frame as usize].kind != EXTRA;
+    (0..batch.marks.len() as u32).filter(is_event)
 }

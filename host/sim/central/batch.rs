@@ -89,8 +89,17 @@ pub(super) struct Delivery {
     pub frames: Option<Arc<[u32]>>,
     /// How the connection ends once it has written them.
     pub then: Option<Ending>,
+    /// Whether the peer is asked, once they are written, if they have arrived.
+    pub asks: bool,
     /// Held until the connection can no longer send any of it.
     pub _pending: Option<Pending>,
+}
+
+impl Delivery {
+    /// Whether a frame of the batch is in it.
+    pub fn has(&self, frame: u32) -> bool {
+        self.frames.as_ref().is_none_or(|frames| frames.contains(&frame))
+    }
 }
 
 /// As long as one of these exists, the batch it belongs to may still be sent to somebody.

@@ -36,6 +36,9 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 /// Pings of a client that does not read its pongs are answered up to here.
 const MAX_CONTROL: usize = 16 * 1024;
 
+/// What a ping holds that asks whether what was repeated has arrived.
+const ARRIVED: &[u8] = b"has it arrived?";
+
 /// Everything a connection needs to know.
 pub(super) struct Terms {
     /// Its number, from 1 on.
@@ -92,6 +95,10 @@ pub(super) struct Connection {
     hold_until: Option<Instant>,
     /// What a truncated end begins and does not finish.
     half: Bytes,
+    /// How many pings have no answer yet that ask whether what was repeated has arrived.
+    asked: usize,
+    /// It is to be reset, once that has arrived: a reset takes only what was sent for the first time.
+    is_reset_due: bool,
 }
 
 /// Why a connection ends.
@@ -137,6 +144,8 @@ impl Connection {
             rest_until: None,
             hold_until: None,
             half: Bytes::new(),
+            asked: 0,
+            is_reset_due: false,
         }
     }
 
@@ -160,6 +169,9 @@ impl Connection {
             if let Some(end) = self.handle_incoming() {
                 return end;
             }
+            if self.is_reset_due && self.asked == 0 {
+                return End::Ours(Ending::Reset);
+            }
             let free = self.piece.is_empty() && !self.flushing;
             if free
                 && !self.next_piece(closing.is_some())
@@ -171,11 +183,11 @@ impl Connection {
                 Step::Read(Ok(0)) => return End::Gone("the peer closed without a Close".into()),
                 Step::Read(Ok(length)) => self.incoming.extend(&buffer[..length]),
                 Step::Written(Ok(length)) => self.note_written(length),
-                Step::Flushed(Ok(())) => {
-                    if let Some(ending) = self.note_flushed() {
-                        return End::Ours(ending);
-                    }
-                }
+                Step::Flushed(Ok(())) => match self.note_flushed() {
+                    Some(Ending::Reset) => self.is_reset_due = true,
+                    Some(ending) => return End::Ours(ending),
+                    None => {}
+                },
                 Step::Read(Err(error)) | Step::Written(Err(error)) | Step::Flushed(Err(error)) => {
                     return End::Gone(error.to_string());
                 }
@@ -195,7 +207,8 @@ impl Connection {
     /// Waits for the next thing to happen.
     async fn step(&mut self, buffer: &mut [u8], closing: bool) -> Step {
         let busy = !self.piece.is_empty() || self.flushing;
-        let idle = !busy && self.outgoing.is_empty() && !closing;
+        let waits = self.is_reset_due;
+        let idle = !busy && self.outgoing.is_empty() && !closing && !waits;
         // Whoever has to close does not dawdle.
         let trickle = self.terms.trickle.filter(|_| !closing);
         let held = self.hold_until.is_some() && trickle.is_some();
@@ -211,7 +224,7 @@ impl Connection {
             step = write(&mut self.writer, piece), if busy && !held => step,
             delivery = self.queue.recv(), if idle => Step::Delivered(delivery),
             () = sleep_until(wake.unwrap_or(self.progress)), if wake.is_some() => Step::Rested,
-            () = sleep_until(self.progress + patience), if busy => Step::Stalled,
+            () = sleep_until(self.progress + patience), if busy || waits => Step::Stalled,
         }
     }
 
@@ -224,6 +237,10 @@ impl Connection {
                     push_control(&mut self.control, Opcode::Pong, &payload);
                 }
                 Ok(Some(FromClient::Ping(_))) => {}
+                Ok(Some(FromClient::Pong(payload))) if payload == ARRIVED => {
+                    self.asked = self.asked.saturating_sub(1);
+                }
+                Ok(Some(FromClient::Pong(_))) => {}
                 Ok(Some(FromClient::Close(code))) => return Some(End::ByPeer(code)),
                 Err(violation) => return Some(End::from(violation)),
             }
@@ -280,6 +297,10 @@ impl Connection {
             return None;
         }
         let ended = self.outgoing.pop_front()?;
+        if ended.delivery.asks {
+            push_control(&mut self.control, Opcode::Ping, ARRIVED);
+            self.asked += 1;
+        }
         let then = ended.delivery.then?;
         let batch = &ended.delivery.batch;
         if let Some(last) = batch.marks.len().checked_sub(1) {

@@ -174,6 +174,7 @@ impl Subscriber {
             batch: Arc::clone(batch),
             frames: None,
             then,
+            asks: false,
             _pending: pending.cloned(),
         })
     }

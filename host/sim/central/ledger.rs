@@ -94,8 +94,8 @@ fn push_lines(
         let Data::Message { type_url, value } = envelope.data else {
             return Err(failed("no payload".into()));
         };
-        let message = registry.choose(Some(stream.name), type_url, envelope.ty);
-        let message = message.ok_or_else(|| failed(format!("unknown message {type_url}")))?;
+        let chosen = registry.choose(Some(stream.name), type_url, envelope.ty);
+        let chosen = chosen.ok_or_else(|| failed(format!("unknown message {type_url}")))?;
         lines.push_str("{\"stream\":");
         push_json_string(lines, stream.name);
         lines.push_str(",\"id\":");
@@ -104,7 +104,9 @@ fn push_lines(
         push_json_string(lines, envelope.ty);
         push_connections(lines, connections);
         lines.push_str(",\"data\":");
-        registry.write_json(message, value, lines).map_err(|error| failed(error.to_string()))?;
+        registry
+            .write_json(chosen.message, value, lines)
+            .map_err(|error| failed(error.to_string()))?;
         lines.push_str("}\n");
     }
     Ok(())

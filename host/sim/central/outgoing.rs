@@ -47,7 +47,7 @@ impl Outgoing {
 
     /// Some of a delivery's frames, written in a way of their own.
     pub fn part(delivery: &Delivery, bytes: Bytes, frames: Vec<(usize, u32)>) -> Self {
-        let delivery = Delivery { then: None, ..delivery.clone() };
+        let delivery = Delivery { then: None, asks: false, ..delivery.clone() };
         Outgoing { delivery, pause: None, bytes, frames, at: 0, counted: 0 }
     }
 

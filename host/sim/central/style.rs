@@ -71,11 +71,10 @@ impl Style {
                 self.pause = Some(stall.pause);
             }
         }
-        let then = delivery.then;
         self.end_part(&mut part, &delivery, out);
-        if then.is_some() {
+        if delivery.then.is_some() || delivery.asks {
             let mut last = Outgoing::part(&delivery, Bytes::new(), Vec::new());
-            last.delivery.then = then;
+            (last.delivery.then, last.delivery.asks) = (delivery.then, delivery.asks);
             out.push_back(last);
         }
     }

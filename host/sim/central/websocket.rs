@@ -75,8 +75,9 @@ pub(super) fn payload_of(frame: &[u8]) -> &[u8] {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FromClient {
     Ping(Vec<u8>),
+    Pong(Vec<u8>),
     Close(Option<u16>),
-    /// A pong, or data: nothing that concerns the simulator.
+    /// Data: nothing that concerns the simulator.
     Other,
 }
 
@@ -119,6 +120,7 @@ impl Incoming {
                 FromClient::Close(frame.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]])))
             }
             9 => FromClient::Ping(frame.to_vec()),
+            10 => FromClient::Pong(frame.to_vec()),
             _ => FromClient::Other,
         }))
     }

@@ -168,7 +168,7 @@ mod tests {
             for (kind, payload) in payloads(stream, 1, 500) {
                 seen.insert(kind);
                 let (url, ty) = (type_url(stream, kind), event_type(stream, kind));
-                let message = registry.choose(Some(stream.name), &url, &ty).unwrap();
+                let message = registry.choose(Some(stream.name), &url, &ty).unwrap().message;
                 let mut json = String::new();
                 registry.write_json(message, &payload, &mut json).unwrap();
                 assert!(json.len() > 60, "{}: {json}", stream.name);

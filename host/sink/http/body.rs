@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::columns::Lines;
+use crate::columns::ByteLines;
 use crate::config::Format;
 
 /// The most that a request may hold.
@@ -21,7 +21,7 @@ pub(super) struct Most {
 
 /// Cuts the lines from one on into requests, the next one last. A line that is too large alone goes
 /// alone.
-pub(super) fn cut(lines: &Lines<'_>, first: usize, most: Most) -> Vec<Range<usize>> {
+pub(super) fn cut(lines: &ByteLines<'_>, first: usize, most: Most) -> Vec<Range<usize>> {
     let end = lines.ends.len();
     let mut parts = Vec::new();
     let mut start = first;
@@ -39,19 +39,19 @@ pub(super) fn cut(lines: &Lines<'_>, first: usize, most: Most) -> Vec<Range<usiz
 }
 
 /// The bytes of some lines with one more each, for a newline or a comma.
-pub(super) fn size(lines: &Lines<'_>, part: &Range<usize>) -> usize {
+pub(super) fn size(lines: &ByteLines<'_>, part: &Range<usize>) -> usize {
     span(lines, part).len()
 }
 
 /// Where some lines, of which there is one at least, lie in the text, their newlines included.
-fn span(lines: &Lines<'_>, part: &Range<usize>) -> Range<usize> {
+fn span(lines: &ByteLines<'_>, part: &Range<usize>) -> Range<usize> {
     let start = part.start.checked_sub(1).map_or(0, |before| lines.ends[before] as usize + 1);
     start..lines.ends[part.end - 1] as usize + 1
 }
 
 /// The body of a request.
-pub(super) fn body(lines: &Lines<'_>, part: &Range<usize>, format: Format) -> Vec<u8> {
-    let text = &lines.text.as_bytes()[span(lines, part)];
+pub(super) fn body(lines: &ByteLines<'_>, part: &Range<usize>, format: Format) -> Vec<u8> {
+    let text = &lines.bytes[span(lines, part)];
     match format {
         Format::Ndjson => text.to_vec(),
         Format::CloudEventsBatch => {
@@ -82,24 +82,36 @@ pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// A key that is the same for the same events, whenever and however often they are posted.
-pub(super) fn key(pipeline: &str, sink: &str, lines: &Lines<'_>, part: &Range<usize>) -> String {
+pub(super) fn key(
+    pipeline: &str,
+    sink: &str,
+    lines: &ByteLines<'_>,
+    part: &Range<usize>,
+) -> String {
     let mut digest = Context::new(&SHA256);
     for name in [pipeline, sink] {
         digest.update(name.as_bytes());
         digest.update(b"\n");
     }
-    digest.update(&lines.text.as_bytes()[span(lines, part)]);
+    digest.update(&lines.bytes[span(lines, part)]);
     digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::Texts;
+    use crate::columns::{ByteTexts, Span};
 
-    fn texts(of: &[&str]) -> (Texts, Vec<crate::columns::Span>) {
-        let mut texts = Texts::default();
-        let spans = of.iter().map(|text| texts.push(text)).collect();
+    fn texts(of: &[&str]) -> (ByteTexts, Vec<Span>) {
+        let mut texts = ByteTexts::default();
+        let mut add = |text: &&str| {
+            let added = texts.append(|out| {
+                out.extend_from_slice(text.as_bytes());
+                Ok::<(), ()>(())
+            });
+            added.unwrap().0
+        };
+        let spans = of.iter().map(&mut add).collect();
         (texts, spans)
     }
 

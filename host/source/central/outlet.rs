@@ -106,6 +106,11 @@ impl Outlet {
         false
     }
 
+    /// Whether the host is stopping, and pipelines are waited for no longer than a moment.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     fn is_turn_of(&self, number: u64) -> bool {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).current == number
     }

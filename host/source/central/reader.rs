@@ -251,9 +251,13 @@ impl Reader {
             self.told.frames.fetch_add(frames.len() as u64, Ordering::Relaxed);
             let begun = Instant::now();
             self.lane.put(frames);
-            if begun.elapsed() >= HELD_BACK && self.pong_due.is_some() {
-                // No answer could have been seen meanwhile.
+            let held_back = begun.elapsed();
+            // No answer could have been seen meanwhile.
+            if held_back >= HELD_BACK && self.pong_due.is_some() {
                 self.pong_due = Some(Instant::now() + PONG_WITHIN);
+            }
+            if !self.lane.outlet().is_stopping() {
+                self.close_due = self.close_due.map(|due| due + held_back);
             }
         }
         ended

@@ -31,7 +31,7 @@ impl Plugin for Watch {
 
 impl Alert for Watch {
     fn evaluate(&mut self, event: &Event<'_>, signals: &mut Signals) -> Result<(), Fault> {
-        self.see(event.ty(), event.data(), event.time(), clock::now_us(), signals);
+        self.see(event.ty(), event.data(), event.time(), clock::now_us, signals);
         Ok(())
     }
 

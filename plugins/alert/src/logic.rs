@@ -51,8 +51,16 @@ impl Watch {
         Wants::of_types(types.unwrap_or_default(), Fields::TIMES | data)
     }
 
-    /// Looks at one event. One without a time counts as of now.
-    pub fn see(&self, ty: &str, data: &str, time: Option<u64>, now: u64, signals: &mut Signals) {
+    /// Looks at one event. One without a time counts as of now. The host is asked what time it is only
+    /// where that matters.
+    pub fn see(
+        &self,
+        ty: &str,
+        data: &str,
+        time: Option<u64>,
+        now: impl Fn() -> u64,
+        signals: &mut Signals,
+    ) {
         let values = self.pointers.values(data);
         let mut numbers = 0..;
         for rule in &self.rules {
@@ -61,6 +69,7 @@ impl Watch {
             if !rule.condition.type_matches(ty) || !rule.condition.value_matches(value) {
                 continue;
             }
+            let now = now();
             let group = rule.group(data);
             let key = rule.key(&group);
             let mut window = load(&key).unwrap_or_default();

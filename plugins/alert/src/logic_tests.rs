@@ -42,7 +42,7 @@ fn see_late(watch: &Watch, time: u64, now: u64, data: &str) -> Vec<String> {
         "ap.status",
         data,
         Some((START + time) * SECOND),
-        (START + now) * SECOND,
+        || (START + now) * SECOND,
         &mut signals,
     );
     told(signals)
@@ -78,7 +78,7 @@ fn the_signal_says_what_happened() {
     let watch = aps_down();
     let mut signals = Signals::new();
     for serial in ["1", "2", "3"] {
-        watch.see("ap.x", &down("no/rth", serial), Some(START * SECOND), 0, &mut signals);
+        watch.see("ap.x", &down("no/rth", serial), Some(START * SECOND), || 0, &mut signals);
     }
     let signal = signals.into_vec().remove(0);
     assert_eq!(signal.key, "ap-down/no%2Frth");
@@ -143,8 +143,8 @@ fn order_does_not_matter_within_the_window() {
 fn an_event_without_a_time_counts_as_of_now() {
     let watch = watch(json!([{"name": "r", "type": "*", "count": 2, "window": "10s"}]));
     let mut signals = Signals::new();
-    watch.see("t", "", None, START * SECOND, &mut signals);
-    watch.see("t", "", Some((START + 1) * SECOND), (START + 1) * SECOND, &mut signals);
+    watch.see("t", "", None, || START * SECOND, &mut signals);
+    watch.see("t", "", Some((START + 1) * SECOND), || (START + 1) * SECOND, &mut signals);
     assert_eq!(told(signals), ["+r"]);
 }
 

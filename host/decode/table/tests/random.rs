@@ -264,8 +264,12 @@ fn fields(bytes: &[u8]) -> Vec<Vec<u8>> {
         let number = u64::from(number);
         fields.push(match value {
             super::Wire::Varint(value) => [varint(number << 3), varint(value)].concat(),
-            super::Wire::Fixed64(value) => [varint(number << 3 | 1), value.to_vec()].concat(),
-            super::Wire::Fixed32(value) => [varint(number << 3 | 5), value.to_vec()].concat(),
+            super::Wire::Fixed64(value) => {
+                [varint(number << 3 | 1), value.to_le_bytes().to_vec()].concat()
+            }
+            super::Wire::Fixed32(value) => {
+                [varint(number << 3 | 5), value.to_le_bytes().to_vec()].concat()
+            }
             super::Wire::Bytes(value) => {
                 [varint(number << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
             }

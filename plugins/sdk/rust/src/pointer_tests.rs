@@ -47,6 +47,22 @@ fn the_last_of_two_names_counts() {
 }
 
 #[test]
+fn a_name_is_one_wherever_it_stands() {
+    let pointer = Pointer::parse("/ip_address").unwrap();
+    for (before, after) in (0..200).flat_map(|before| [0, 30, 90, 200].map(|after| (before, after)))
+    {
+        let (before, after) = ("x".repeat(before), "y".repeat(after));
+        let head = format!("{{\"p\":\"{before}\",");
+        let text = format!("{head}\"ip_address\":\"10\",\"q\":\"{after}\"}}");
+        let value = head.len() + "\"ip_address\":".len();
+        let place = Place { start: head.len(), value: value..value + "\"10\"".len() };
+        assert_eq!(pointer.place(&text), Ok(Some(place)), "{text}");
+        let twice = format!("{head}\"ip_address\":1,\"q\":\"{after}\",\"ip_address\":2}}");
+        assert_eq!(pointer.place(&twice), Err(Repeated), "{twice}");
+    }
+}
+
+#[test]
 fn says_what_is_wrong() {
     assert_eq!(
         Pointer::parse("a").unwrap_err(),

@@ -70,8 +70,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Notes one, unless it is the last one again: a name that reaches over the end of a block is seen
+    /// from both.
     #[inline]
     fn note(&mut self, close: usize, value: usize) {
+        if value == self.value {
+            return;
+        }
         if value > self.value {
             (self.value, self.close) = (value, close);
         }

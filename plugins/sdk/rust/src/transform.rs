@@ -64,7 +64,7 @@ pub fn work<T: Transform>(plugin: &mut T, batch: &Batch) -> Outcomes {
         match plugin.apply(&event) {
             Ok(Outcome::Unchanged) => answer.fates.push(-1),
             Ok(Outcome::Drop) => answer.fates.push(0),
-            Ok(Outcome::Replace(new)) => answer.replace(event, vec![new]),
+            Ok(Outcome::Replace(new)) => answer.replace(event, [new]),
             Ok(Outcome::Split(new)) => answer.replace(event, new),
             Err(fault) => answer.fault(event, fault),
         }
@@ -90,11 +90,16 @@ impl<'a> Answer<'a> {
         self.faults.push(fault.at(event.index()));
     }
 
-    fn replace(&mut self, event: Event<'_>, new: Vec<NewEvent>) {
-        if new.iter().any(|new| new.subject.as_ref().is_some_and(|text| text.contains('\n'))) {
+    fn replace(
+        &mut self,
+        event: Event<'_>,
+        new: impl AsRef<[NewEvent]> + IntoIterator<Item = NewEvent>,
+    ) {
+        let all = new.as_ref();
+        if all.iter().any(|new| new.subject.as_ref().is_some_and(|text| text.contains('\n'))) {
             return self.fault(event, Fault::new("the transform gave a subject with a line break"));
         }
-        self.fates.push(new.len() as i32);
+        self.fates.push(all.len() as i32);
         self.new.extend(new.into_iter().map(|new| (event.index(), new)));
     }
 
@@ -145,10 +150,12 @@ impl<'a> Answer<'a> {
     /// One line per new event. A line break in JSON can only be white space between values, so a
     /// blank does as well.
     fn lines<'b>(&'b self, text: impl Fn(Event<'b>, &'b NewEvent) -> &'b str) -> String {
-        let mut lines = String::new();
+        let length =
+            |(old, new): &'b (usize, NewEvent)| text(self.batch.event(*old), new).len() + 1;
+        let mut lines = String::with_capacity(self.new.iter().map(length).sum());
         for (old, new) in &self.new {
             let text = text(self.batch.event(*old), new);
-            if text.bytes().any(|byte| byte == b'\n') {
+            if has_newline(text) {
                 lines.push_str(&text.replace('\n', " "));
             } else {
                 lines.push_str(text);
@@ -176,6 +183,13 @@ impl<'a> Answer<'a> {
         }
         types
     }
+}
+
+/// Looks at all bytes without stopping at one, so that many are looked at at once.
+fn has_newline(text: &str) -> bool {
+    text.as_bytes()
+        .chunks(64)
+        .any(|some| some.iter().fold(false, |any, byte| any | (*byte == b'\n')))
 }
 
 /// Makes a type that is a [`Transform`](trait@crate::Transform) the plugin of this crate.
