@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -17,16 +18,19 @@ const READ: usize = 4 << 20;
 
 /// Which sources a pipeline takes from. That may change while it runs, from a record on.
 #[derive(Debug)]
-pub struct Interests(Mutex<Vec<(u64, Arc<[String]>)>>);
+pub struct Interests {
+    changes: Mutex<Vec<(u64, Arc<[String]>)>>,
+    version: AtomicU64,
+}
 
 impl Interests {
     /// From the beginning on, these.
     pub fn new(sources: &[String]) -> Self {
-        Interests(Mutex::new(vec![(0, sources.into())]))
+        Interests { changes: Mutex::new(vec![(0, sources.into())]), version: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(u64, Arc<[String]>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From a record on, these.
@@ -34,7 +38,14 @@ impl Interests {
         let mut changes = self.lock();
         if changes.last().is_none_or(|(_, last)| **last != *sources) {
             changes.push((from, sources.into()));
+            self.version.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// Changes with each change. To be asked after records were read: those that a change is about are
+    /// there only after it.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// The sources at a record, and the first record that it may be otherwise at.

@@ -33,6 +33,8 @@ pub struct Feed {
     sources: Arc<[String]>,
     /// From this record on others may be wanted.
     until: u64,
+    /// Of what is known of the interests.
+    version: u64,
     heads: Vec<Known>,
     taken: Arc<AtomicU64>,
     failed: Option<Instant>,
@@ -68,6 +70,7 @@ impl Feed {
             interests,
             sources,
             until,
+            version: 0,
             heads: Vec::new(),
             taken: Arc::default(),
             failed: None,
@@ -148,10 +151,14 @@ impl Feed {
         };
         let mut taken = Taken { chunks: Vec::new(), cursor: self.cursor(), lost: block.lost };
         let (now, now_micros) = (Instant::now(), now_micros());
+        let version = self.interests.version();
+        let is_changed = std::mem::replace(&mut self.version, version) != version;
+        if let Some(first) = block.records.first().filter(|_| is_changed) {
+            self.look_at_interests(first.seq);
+        }
         for record in block.records {
             if record.seq >= self.until {
-                (self.sources, self.until) = self.interests.at(record.seq);
-                self.heads.clear();
+                self.look_at_interests(record.seq);
             }
             let Some((head, bytes)) = frames::split(&record) else {
                 taken.lost.push(record.seq..record.seq + 1);
@@ -180,6 +187,11 @@ impl Feed {
         let count: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
         taken
+    }
+
+    fn look_at_interests(&mut self, seq: u64) {
+        (self.sources, self.until) = self.interests.at(seq);
+        self.heads.clear();
     }
 
     /// What a head says; `None` where it says nothing.
