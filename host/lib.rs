@@ -66,6 +66,7 @@ pub mod plugin;
 pub mod proxy;
 mod row;
 pub mod runner;
+pub mod seglog;
 mod shapes;
 pub mod sim;
 pub mod sink;
