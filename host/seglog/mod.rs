@@ -4,8 +4,30 @@
 //!
 //! docs/journal-format.md has the format and the rules of recovery.
 
+mod disk;
+mod format;
+mod load;
 mod log;
+mod maker;
+mod open;
+mod read_only;
+mod reader;
+mod scan;
+mod segment;
+mod state;
+mod turn;
 mod types;
+mod walk;
+mod writer;
 
-pub use log::*;
-pub use types::*;
+#[cfg(test)]
+mod tests;
+
+pub use disk::{Dir, Disk, DiskFile};
+pub use log::Log;
+pub use read_only::{ReadOnly, verify, verify_on};
+pub use reader::Reader;
+pub use types::{
+    AppendError, Block, Damage, Entry, Found, NotClosed, OnDurable, OpenError, Options, Record,
+    Report, SegmentInfo, TornTail,
+};
