@@ -99,6 +99,11 @@ impl Salt {
         hasher.finalize() ^ u32::from(piece[3])
     }
 
+    /// True where a record begins, be it good or not.
+    pub(super) fn begins_record(&self, bytes: &[u8]) -> bool {
+        bytes[..3] == self.magic && bytes[3] == IS_RECORD
+    }
+
     /// Gives a record or mark its magic and checksum. `piece` ends with its payload.
     fn seal(&self, piece: &mut [u8]) {
         piece[..3].copy_from_slice(&self.magic);

@@ -66,7 +66,11 @@ impl Log {
 
     fn start(&self) -> io::Result<()> {
         let name = self.shared.options.name;
-        let writes = spawn(name.to_owned(), &self.shared, turn::run)?;
+        let writes = spawn(name.to_owned(), &self.shared, |shared| {
+            turn::run(shared);
+            shared.lock().is_written = true;
+            shared.make.notify_one();
+        })?;
         let makes = spawn(format!("{name}-ahead"), &self.shared, |shared| {
             crate::thread::lower_priority();
             maker::run(shared);

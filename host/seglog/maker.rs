@@ -136,7 +136,7 @@ pub(super) fn run(shared: &Shared) {
 /// Waits after a failure; less long if something has been released.
 fn rest(shared: &Shared, until: Instant) {
     let mut state = shared.lock();
-    while state.stage == Stage::Open && state.retired.is_empty() && Instant::now() < until {
+    while state.stage != Stage::Over && state.retired.is_empty() && Instant::now() < until {
         state = Shared::wait(&shared.make, state, Some(until));
     }
 }
@@ -144,7 +144,8 @@ fn rest(shared: &Shared, until: Instant) {
 fn next_task(shared: &Shared) -> Option<Task> {
     let mut state = shared.lock();
     loop {
-        if state.stage != Stage::Open && (state.wanted.is_none() || state.stage == Stage::Over) {
+        // Until all is written: that may take another segment.
+        if state.stage == Stage::Over || state.is_written {
             return None;
         }
         if let Some(retired) = state.retired.pop_front() {
@@ -182,7 +183,10 @@ fn wanted_size(shared: &Shared, state: &State) -> Option<u64> {
     match state.wanted {
         Some(least) if state.spares.iter().any(|spare| spare.size >= least) => None,
         Some(least) => Some(least.max(shared.options.segment_bytes)),
-        None => state.spares.is_empty().then_some(shared.options.segment_bytes),
+        None => {
+            let has_time = state.stage == Stage::Open && state.spares.is_empty();
+            has_time.then_some(shared.options.segment_bytes)
+        }
     }
 }
 
@@ -197,7 +201,10 @@ fn is_allowed(shared: &Shared, state: &State, size: u64) -> bool {
 
 fn make(shared: &Shared, size: u64) -> io::Result<()> {
     let name = shared.lock().spare_name();
-    let go_on = || shared.lock().stage != Stage::Over;
+    let go_on = || {
+        let state = shared.lock();
+        state.stage == Stage::Open || (state.stage == Stage::Closing && state.wanted.is_some())
+    };
     let result = Spare::make(&*shared.disk, name.clone(), size, go_on);
     let mut state = shared.lock();
     match result {

@@ -43,8 +43,6 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) kept: Kept,
-    /// Everything through this was durable once.
-    pub(super) certified: u64,
     pub(super) damage: Vec<Damage>,
     /// Where what is not kept ends, bytes: good pieces behind a bad one that nobody was promised,
     /// or one that was written in part.
@@ -147,7 +145,7 @@ fn take_mark(kept: &mut Kept, mark: &Mark, walker: &mut Walker) {
 
 /// Decides which breaks are damage, and which is the one that the log ends at.
 fn settle(segment: &Segment, kept: Kept, breaks: Vec<Break>, certified: u64) -> Scan {
-    let mut scan = Scan { certified, ..Scan::default() };
+    let mut scan = Scan::default();
     let all_end = kept.end;
     let damage = |at: u64, seqs: Range<u64>| Damage {
         file: segment.name(),
@@ -184,7 +182,7 @@ fn settle(segment: &Segment, kept: Kept, breaks: Vec<Break>, certified: u64) -> 
 fn half_a_record(segment: &Segment, kept: &Kept) -> io::Result<Option<u64>> {
     let mut bytes = [0; RECORD_HEADER];
     let n = super::disk::read_full(&*segment.file()?, &mut bytes, kept.end)?;
-    if n < bytes.len() || bytes[..3] != segment.salt.magic {
+    if n < bytes.len() || !segment.salt.begins_record(&bytes) {
         return Ok(None);
     }
     let header = RecordHeader::decode(&bytes);

@@ -55,7 +55,7 @@ pub(super) struct State {
     pub(super) wanted: Option<u64>,
     /// Files to be used again or removed.
     pub(super) retired: VecDeque<Retired>,
-    /// Size of the segments in the list, bytes.
+    /// Size of the segments in the list, and of the one that is to be, bytes.
     pub(super) live_bytes: u64,
     /// Why the last write failed.
     pub(super) write_trouble: Option<String>,
@@ -64,6 +64,8 @@ pub(super) struct State {
     /// No segment may be made: `max_bytes`.
     pub(super) is_full: bool,
     pub(super) stage: Stage,
+    /// The thread that writes has ended.
+    pub(super) is_written: bool,
     pub(super) threads: usize,
 }
 
@@ -108,6 +110,7 @@ impl Shared {
             make_trouble: None,
             is_full: false,
             stage: Stage::Open,
+            is_written: false,
             threads: 0,
         };
         Shared {
@@ -184,7 +187,9 @@ impl State {
         let index = self.spares.iter().position(|spare| spare.size >= least);
         self.wanted = index.is_none().then_some(least);
         shared.make.notify_one();
-        index.map(|index| self.spares.swap_remove(index))
+        let spare = index.map(|index| self.spares.swap_remove(index))?;
+        self.live_bytes += spare.size;
+        Some(spare)
     }
 
     /// Files under these names are of no more use.

@@ -229,11 +229,12 @@ impl Writer {
         };
         let number = self.next_number;
         self.next_number += 1;
-        let name = spare.name.clone();
+        let (name, size) = (spare.name.clone(), spare.size);
         match self.start(shared, spare, number) {
             Ok(()) => then(self),
             Err(error) => {
                 let mut state = shared.lock();
+                state.live_bytes -= size;
                 // Which name it has now is not known.
                 state.discard(shared, [name, file_name(number)]);
                 let path = shared.path(&file_name(number));
@@ -262,7 +263,6 @@ impl Writer {
         let dead = shared.table.supersede(first_seq);
         shared.table.list_mut().push(Arc::clone(&current.segment));
         let mut state = shared.lock();
-        state.live_bytes += header.size;
         for segment in dead {
             state.live_bytes -= segment.header.size;
             state.discard(shared, [segment.name()]);

@@ -116,15 +116,14 @@ impl FaultDisk {
     pub fn wait_for_death(&self, is_over: impl Fn() -> bool) -> bool {
         let mut inner = self.inner.lock().unwrap();
         while !inner.is_dead && !is_over() {
-            inner = self.died.wait_timeout(inner, Duration::from_millis(5)).unwrap().0;
+            inner = self.died.wait_timeout(inner, Duration::from_millis(1)).unwrap().0;
         }
         inner.is_dead
     }
 
     /// What is found when the machine starts again: what was synced, and of the rest whatever.
     pub fn after_power_loss(&self) -> Arc<Self> {
-        let mut inner = self.inner.lock().unwrap();
-        let inner = &mut *inner;
+        let inner = &mut *self.inner.lock().unwrap();
         let mut names = inner.synced_names.clone();
         let survive = inner.rng.random_range(0..=inner.pending.len());
         inner.pending.iter().take(survive).for_each(|change| change.apply(&mut names));
@@ -136,32 +135,14 @@ impl FaultDisk {
             data.dirty.clear();
             files.insert(*id, data);
         }
-        self.again(files, names)
+        inner.again(files, names)
     }
 
     /// What is found when only the process has died.
     pub fn after_kill(&self) -> Arc<Self> {
-        let inner = self.inner.lock().unwrap();
-        let (files, names) = (inner.files.clone(), inner.names.clone());
-        drop(inner);
-        self.again(files, names)
-    }
-
-    fn again(&self, files: BTreeMap<u64, Data>, names: BTreeMap<String, u64>) -> Arc<Self> {
         let mut inner = self.inner.lock().unwrap();
-        let seed = inner.rng.random();
-        Self::with(Inner {
-            rng: StdRng::seed_from_u64(seed),
-            sector: inner.sector,
-            files,
-            next_id: inner.next_id,
-            synced_names: names.clone(),
-            names,
-            pending: Vec::new(),
-            operations: 0,
-            plan: Vec::new(),
-            is_dead: false,
-        })
+        let (files, names) = (inner.files.clone(), inner.names.clone());
+        inner.again(files, names)
     }
 
     /// Changes a file behind everybody's back.
@@ -233,6 +214,28 @@ impl FaultDisk {
             change.apply(&mut inner.names);
             inner.pending.push(change);
             Ok(())
+        })
+    }
+}
+
+impl Inner {
+    /// The disk when it is used again.
+    fn again(
+        &mut self,
+        files: BTreeMap<u64, Data>,
+        names: BTreeMap<String, u64>,
+    ) -> Arc<FaultDisk> {
+        FaultDisk::with(Inner {
+            rng: StdRng::seed_from_u64(self.rng.random()),
+            sector: self.sector,
+            files,
+            next_id: self.next_id,
+            synced_names: names.clone(),
+            names,
+            pending: Vec::new(),
+            operations: 0,
+            plan: Vec::new(),
+            is_dead: false,
         })
     }
 }

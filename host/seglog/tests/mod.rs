@@ -1,7 +1,9 @@
 //! The log on a disk that fails: what was durable stays, whatever happens.
 
 mod crash;
+mod damage;
 mod disk;
+mod use_it;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
