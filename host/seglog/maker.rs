@@ -15,6 +15,9 @@ use super::writer::Current;
 /// durable, so that those who write meanwhile never wait for long.
 const PIECE: usize = 1 << 20;
 const SYNC_EVERY: u64 = 8 << 20;
+/// How many released files are kept to be used again. Where as much is released as is written, one
+/// is at hand whenever one is taken, and none need be filled.
+pub(super) const MOST_SPARES: usize = 2;
 
 /// A file to be used as a segment.
 pub(super) struct Spare {
@@ -228,7 +231,7 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
 fn retire(shared: &Shared, retired: Retired) {
     let Retired { name, keep_size } = retired;
     let is_wanted =
-        keep_size == Some(shared.options.segment_bytes) && shared.lock().spares.is_empty();
+        keep_size == Some(shared.options.segment_bytes) && shared.lock().spares.len() < MOST_SPARES;
     let result = if is_wanted {
         let spare = shared.lock().spare_name();
         // The new name is durable before anything is written to the file.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile, read_full, write_all};
 use super::format::{BLOCK, Header};
 use super::load::{Loaded, load};
-use super::maker::{Spare, spare_name, spare_number_of};
+use super::maker::{MOST_SPARES, Spare, spare_name, spare_number_of};
 use super::segment::{Segment, Table, file_name, now_micros};
 use super::state::Shared;
 use super::types::{Found, OnDurable, OpenError, Options};
@@ -142,7 +142,7 @@ fn left_spares(disk: &dyn Disk, options: &Options) -> (Vec<Spare>, u64) {
     for number in &numbers {
         let name = spare_name(*number);
         match Spare::reuse(disk, name.clone()) {
-            Ok(spare) if spare.size == options.segment_bytes && spares.is_empty() => {
+            Ok(spare) if spare.size == options.segment_bytes && spares.len() < MOST_SPARES => {
                 spares.push(spare);
             }
             _ => {

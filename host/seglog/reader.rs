@@ -17,6 +17,8 @@ pub struct Reader {
     follow: Option<Arc<Follow>>,
     position: u64,
     place: Option<Place>,
+    /// How many records the last block had: the next one is likely to have as many.
+    usual: usize,
 }
 
 /// Where it reads.
@@ -37,7 +39,7 @@ enum Ended {
 
 impl Reader {
     pub(super) fn new(table: Arc<Table>, follow: Option<Arc<Follow>>, from_seq: u64) -> Self {
-        Reader { table, follow, position: from_seq.max(1), place: None }
+        Reader { table, follow, position: from_seq.max(1), place: None, usual: 0 }
     }
 
     /// Sequence number of the record that comes next.
@@ -61,7 +63,18 @@ impl Reader {
     /// The disk cannot be read. It may be tried again: nothing is passed over.
     pub fn read(&mut self, max_records: usize, max_bytes: usize) -> io::Result<Block> {
         let mut block = Block::default();
+        block.records.reserve(self.usual.min(max_records));
         let mut room = Room { records: max_records.max(1), bytes: max_bytes };
+        let read = self.fill(&mut block, &mut room);
+        self.usual = block.records.len();
+        match read {
+            // What has been read already is handed out; the error comes again.
+            Err(error) if block.is_empty() => Err(error),
+            _ => Ok(block),
+        }
+    }
+
+    fn fill(&mut self, block: &mut Block, room: &mut Room) -> io::Result<()> {
         loop {
             // This first: what is durable by now is in the list, and in front of the end.
             let mut durable = self.table.durable();
@@ -72,15 +85,11 @@ impl Reader {
                 durable = self.table.durable();
             }
             if self.position > durable || room.records == 0 {
-                return Ok(block);
+                return Ok(());
             }
-            let read = self.read_here(durable, &mut room, &mut block);
-            match read {
-                Ok(Ended::Enough) => return Ok(block),
-                Ok(Ended::Elsewhere) => self.place = None,
-                // What has been read already is handed out; the error comes again.
-                Err(_) if !block.is_empty() => return Ok(block),
-                Err(error) => return Err(error),
+            match self.read_here(durable, room, block)? {
+                Ended::Enough => return Ok(()),
+                Ended::Elsewhere => self.place = None,
             }
         }
     }
@@ -141,6 +150,10 @@ impl Reader {
         let walker = &mut place.walker;
         // In the last segment there may be more by now than was durable a moment ago.
         while place.next.is_none() || self.position < limit {
+            // The buffer can be used again only when nobody holds a part of it, this block neither.
+            if !block.records.is_empty() && !walker.has_more() {
+                return Ok(Ended::Enough);
+            }
             match walker.step(end)? {
                 Step::Good(Piece::Record(header)) if header.seq < self.position => {
                     walker.pass(header.len);

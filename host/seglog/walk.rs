@@ -93,6 +93,12 @@ impl Walker {
         self.at += super::format::record_len(payload as usize) as u64;
     }
 
+    /// True while what stands here begins in the window.
+    #[inline]
+    pub(super) fn has_more(&self) -> bool {
+        !self.rest().is_empty()
+    }
+
     /// The payload of the record that it stands at.
     #[inline]
     pub(super) fn payload(&self, header: &RecordHeader) -> Bytes {
