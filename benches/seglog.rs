@@ -94,8 +94,7 @@ fn cpu_time() -> Duration {
 
 fn raw(dir: &Path, group: u64) -> Figure {
     let payload = payload();
-    let mut file =
-        OpenOptions::new().create(true).append(true).open(dir.join("raw.log")).unwrap();
+    let mut file = OpenOptions::new().create(true).append(true).open(dir.join("raw.log")).unwrap();
     let mut buffer = Vec::new();
     measure(group, || {
         buffer.clear();
@@ -116,7 +115,7 @@ fn log(dir: &Path, group: u64) -> Figure {
     let entries = vec![entry; group as usize];
     // As it runs when it has run for a while: what nobody needs any longer is used again.
     let keep = 3 * (Options::default().segment_bytes / RECORD as u64);
-    let mut put = || {
+    let put = || {
         let seqs = log.append_durable(&entries, &|| false).unwrap();
         log.release(seqs.end.saturating_sub(keep));
     };
