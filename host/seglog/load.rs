@@ -112,7 +112,7 @@ impl Loaded {
         let Some(last) = self.segments.last().cloned() else {
             if certified > 0 && self.bad.is_empty() {
                 let mut damage = flaw(1, "all segments are missing".to_owned());
-                damage.seqs = certified..certified + 1;
+                damage.seqs = 1..certified + 1;
                 self.found.damage.push(damage);
             }
             return Ok(());

@@ -142,7 +142,7 @@ pub struct TornTail {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// In the last segment, and segments that are missing or have no header. Damage in older ones
-    /// shows when they are read.
+    /// shows when they are read. What is lost here a reader that comes by names, too.
     pub damage: Vec<Damage>,
     /// What was cut.
     pub torn_tail: Option<TornTail>,

@@ -11,7 +11,7 @@ use super::format::{Piece, RECORD_HEADER, RecordHeader, Salt};
 use super::segment::Segment;
 
 /// What is read at a time, bytes.
-const WINDOW: u64 = 1 << 20;
+const WINDOW: u64 = 512 << 10;
 const LEAST_WINDOW: usize = 16 << 10;
 
 /// A place in a segment and a window of the bytes that follow it.

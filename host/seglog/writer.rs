@@ -18,8 +18,10 @@ pub(super) struct Writer {
     /// None when the one before was given up, and a new one must be taken first.
     current: Option<Current>,
     next_number: u64,
-    /// Records that were taken from the buffer, behind room for a mark.
+    /// Records that were taken from the buffer, behind room for a mark and before a block of zeros.
     records: Vec<u8>,
+    /// Where the last of them ends.
+    len: usize,
     /// Where those begin in it that are not durable yet; a multiple of 8, room for a mark before.
     at: usize,
     /// Everything through this was durable when the last mark was written.
@@ -58,13 +60,23 @@ struct Group {
     last_time: u64,
 }
 
+impl Current {
+    /// How much is written behind what ends here, for nothing but to end with a block: a file used
+    /// again may not be in memory, and a part of a block is written only after it has been read.
+    /// What stands there is overwritten by what comes next, and is good for nothing before.
+    fn to_block_end(&self, end: u64) -> usize {
+        (end.next_multiple_of(BLOCK).min(self.segment.data_end) - end) as usize
+    }
+}
+
 impl Writer {
     pub(super) fn new(current: Current, next_number: u64, is_closed: bool) -> Self {
         Writer {
             current: Some(current),
             next_number,
-            records: vec![0; MARK],
-            at: MARK,
+            records: Vec::new(),
+            len: 0,
+            at: 0,
             // What was durable is known to be when the first mark says so.
             certified: 0,
             is_closed,
@@ -74,7 +86,7 @@ impl Writer {
 
     /// True while there are records that were taken and are not durable.
     pub(super) fn has_records(&self) -> bool {
-        self.at < self.records.len()
+        self.at < self.len
     }
 
     /// True when a mark would say more than the last one does.
@@ -128,8 +140,10 @@ impl Writer {
         self.records.clear();
         self.records.resize(MARK, 0);
         std::mem::swap(&mut self.records, &mut state.buffer);
-        state.taken = self.records.len() - MARK;
         state.is_urgent = false;
+        self.len = self.records.len();
+        state.taken = self.len - MARK;
+        self.records.resize(self.len + BLOCK as usize, 0);
         self.at = MARK;
         true
     }
@@ -141,7 +155,7 @@ impl Writer {
         let first = self.header_at(self.at);
         let mut group =
             Group { end: self.at, last_seq: 0, first_time: first.time_micros, last_time: 0 };
-        while group.end < self.records.len() {
+        while group.end < self.len {
             let header = self.header_at(group.end);
             let len = group.end - self.at + record_len(header.len as usize);
             if len as u64 > room || (group.end > self.at && len > options.max_group_bytes) {
@@ -165,10 +179,11 @@ impl Writer {
         // What stands before these is durable, or is the room that was left.
         mark.encode(&mut self.records[from..self.at]);
         seal_records(&mut self.records[self.at..group.end], &current.segment.salt);
-        let bytes = &self.records[from..group.end];
+        let end = current.at + (group.end - from) as u64;
+        let bytes = &self.records[from..group.end + current.to_block_end(end)];
         write_all(&*current.file, bytes, current.at)?;
         current.file.sync()?;
-        current.at += bytes.len() as u64;
+        current.at = end;
         self.certified = seq - 1;
         self.is_closed = false;
         Ok(())
@@ -180,11 +195,12 @@ impl Writer {
         if current.at + MARK as u64 > current.segment.data_end {
             return Ok(());
         }
-        let mut bytes = [0; MARK];
+        let end = current.at + MARK as u64;
+        let mut bytes = vec![0; MARK + current.to_block_end(end)];
         mark_of(&current.segment, kind, durable + 1).encode(&mut bytes);
         write_all(&*current.file, &bytes, current.at)?;
         current.file.sync()?;
-        current.at += MARK as u64;
+        current.at = end;
         current.segment.set_end(current.at);
         Ok(())
     }

@@ -148,6 +148,28 @@ fn without_both_copies_of_its_header_a_segment_is_read_by_its_first_mark() {
 }
 
 #[test]
+fn what_the_disk_cannot_read_costs_the_records_there() {
+    let written = written(38);
+    for index in [1, written.segments.len() - 1] {
+        let name = written.name(index);
+        written.disk.make_unreadable(&name, 4608..5120);
+        let (_, lost, report) = written.check();
+        assert_eq!(lost.len(), 1);
+        let offset = report.damage.iter().find(|d| d.seqs == lost[0]).map(|d| d.offset);
+        assert!((4096..5120).contains(&offset.unwrap()), "{report:?}");
+        written.disk.make_unreadable(&name, 0..0);
+    }
+    // A disk that reads nothing at all is another matter: nothing is taken for lost.
+    let log = open(&written.disk);
+    let mut reader = log.reader(written.seqs().start);
+    let name = written.name(0);
+    written.disk.make_unreadable(&name, 0..1 << 20);
+    assert!(reader.read(10, 10_000).is_err());
+    written.disk.make_unreadable(&name, 0..0);
+    assert_eq!(read_all(&mut reader), (written.records, vec![]));
+}
+
+#[test]
 fn where_the_last_segment_cannot_be_read_no_number_is_given_twice() {
     let written = written(33);
     let last = written.segments.len() - 1;

@@ -61,6 +61,8 @@ struct Data {
     /// As it is on the disk.
     synced: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Bytes that cannot be read.
+    unreadable: std::ops::Range<usize>,
 }
 
 struct FaultFile {
@@ -152,6 +154,13 @@ impl FaultDisk {
         let data = inner.files.get_mut(&id).unwrap();
         edit(&mut data.now);
         data.synced = data.now.clone();
+    }
+
+    /// From now on these bytes of a file cannot be read.
+    pub fn make_unreadable(&self, name: &str, bytes: std::ops::Range<usize>) {
+        let mut inner = self.inner.lock().unwrap();
+        let id = inner.names[name];
+        inner.files.get_mut(&id).unwrap().unreadable = bytes;
     }
 
     pub fn contents(&self, name: &str) -> Vec<u8> {
@@ -325,7 +334,12 @@ impl Disk for FaultDisk {
 impl DiskFile for FaultFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.disk.look(|inner| {
-            let rest = inner.files[&self.id].now.get(offset as usize..).unwrap_or_default();
+            let data = &inner.files[&self.id];
+            let (from, bad) = (offset as usize, &data.unreadable);
+            if from < bad.end && from + buffer.len() > bad.start {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            let rest = data.now.get(from..).unwrap_or_default();
             let n = rest.len().min(buffer.len());
             buffer[..n].copy_from_slice(&rest[..n]);
             Ok(n)

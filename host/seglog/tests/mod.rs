@@ -1,5 +1,7 @@
 //! The log on a disk that fails: what was durable stays, whatever happens.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 mod crash;
 mod damage;
 mod disk;

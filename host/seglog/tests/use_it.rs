@@ -221,3 +221,24 @@ fn a_log_that_cannot_be_written_to_its_end_says_what_is_lost() {
     assert_eq!(error.seqs, Range { start: 1, end: 4 });
     assert!(error.why.contains("No space left on device"), "{error}");
 }
+
+#[test]
+fn on_a_real_disk_it_is_the_same_for_all_who_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let body: Vec<u8> = (0..500_u32).map(|i| i as u8).collect();
+    let entry = Entry { body: &body, ..Entry::default() };
+    for _ in 0..2 {
+        let log = Log::open(dir.path(), options(), 0, quietly()).unwrap();
+        for _ in 0..50 {
+            log.append(&[entry; 3], &never).unwrap();
+        }
+        log.append_durable(&[entry], &never).unwrap();
+        let only = ReadOnly::open(dir.path()).unwrap();
+        assert_eq!(read_all(&mut only.reader(1)), read_all(&mut log.reader(1)));
+        assert_eq!((only.last_seq(), only.segments().len()), (log.durable(), log.segments().len()));
+    }
+    let report = crate::seglog::verify(dir.path()).unwrap();
+    assert_eq!((report.records, report.bytes, report.seqs), (302, 151_000, Some((1, 302))));
+    assert_eq!((report.damage, report.torn_tail), (vec![], None));
+    assert!(Log::open(&dir.path().join("none"), options(), 0, quietly()).is_err());
+}
