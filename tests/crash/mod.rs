@@ -1,5 +1,82 @@
-//! What a host keeps when it is killed, when calls fail and when the power goes. `library` tests the
-//! preloaded library by which this is done.
+//! What a host keeps when it is killed, when calls fail and when the power goes: it is started again on
+//! the same data, and then what is at the sink is held against what was sent, and against what it had
+//! counted as received. `library` tests the preloaded library by which much of this is done;
+//! `tools/crash` does many runs.
 
+mod check;
 mod library;
+mod many;
 mod preload;
+mod run;
+mod scenario;
+
+use std::time::Duration;
+
+use many::{Outcome, Table, many, one};
+use run::Bed;
+use scenario::{By, Kind, Life, Scenario};
+
+use crate::support::repository;
+
+/// How many runs are part of all tests.
+const RUNS: u64 = 100;
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
+}
+
+fn tell(done: u64, outcome: &Outcome) {
+    if let Err(error) = &outcome.result {
+        let seed = outcome.scenario.seed;
+        println!(
+            "run {done} failed: {}\n  {error}\n  again: tools/crash --runs 1 --seed {seed}; what is left: target/crash/failed/{seed}",
+            outcome.scenario
+        );
+    } else if done % 100 == 0 {
+        println!("{done} runs");
+    }
+}
+
+#[test]
+fn a_host_to_which_nothing_happens_passes() {
+    let mut bed = Bed::new(0);
+    for seed in 0..2 {
+        let outcome = one(&mut bed, Scenario::peaceful(seed));
+        let summary = outcome.result.unwrap();
+        assert!(summary.events > 0, "{summary:?}");
+    }
+}
+
+/// Without a journal what was in memory is lost, and so is state: the checks see that.
+#[test]
+fn a_killed_host_without_a_journal_does_not_pass() {
+    let mut bed = Bed::new(0);
+    let mut scenario = Scenario::peaceful(0);
+    scenario.lives = vec![Life::ended(By::Signal)];
+    let error = one(&mut bed, scenario).result.unwrap_err();
+    assert!(error.starts_with("state: "), "{error}");
+}
+
+#[test]
+#[ignore = "needs the journal"]
+fn what_was_received_survives() {
+    // Another seed each day would find more; one that fails is told with how to do it again.
+    let (runs, seed) = (number("CRASH_RUNS", RUNS), number("CRASH_FIRST_SEED", 1));
+    let jobs = number("CRASH_JOBS", 2).min(runs);
+    let outcomes = many(runs, seed, jobs, tell);
+    let table = format!("seeds {seed} to {}\n{}", seed + runs - 1, Table(&outcomes));
+    println!("{table}");
+    std::fs::write(repository().join("target/crash/table.txt"), &table).unwrap();
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    assert_eq!(failed, 0, "of {runs} runs");
+}
+
+#[test]
+#[ignore = "needs the journal"]
+fn a_disk_that_is_full_for_a_while_loses_nothing() {
+    let time = Duration::from_secs(number("CRASH_FULL_SECONDS", 2));
+    let mut bed = Bed::new(0);
+    let mut scenario = Scenario { kind: Some(Kind::Full), ..Scenario::peaceful(0) };
+    scenario.lives = vec![Life { full: Some(time), ..Life::ended(By::Library) }];
+    println!("{:?}", one(&mut bed, scenario).result.unwrap());
+}

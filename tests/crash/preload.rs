@@ -61,11 +61,11 @@ impl Preload {
         std::fs::create_dir_all(&kept).unwrap();
         command
             .env("LD_PRELOAD", built("libtrommel_crash.so"))
-            .env("TROMMEL_CRASH_DIR", &self.dir)
-            .env("TROMMEL_CRASH", plan)
-            .env("TROMMEL_CRASH_SEED", seed.to_string())
-            .env("TROMMEL_CRASH_TRACE", self.side("trace"))
-            .env("TROMMEL_CRASH_SIDE", kept);
+            .env("CRASH_DIR", &self.dir)
+            .env("CRASH_PLAN", plan)
+            .env("CRASH_SEED", seed.to_string())
+            .env("CRASH_TRACE", self.side("trace"))
+            .env("CRASH_SIDE", kept);
     }
 
     /// The trace, of all processes one after the other.

@@ -2,15 +2,16 @@
 //! changes files below one directory, writes them down, and lets them fail, stop half-way, or end in
 //! a power loss that drops what was not synced. Everything else passes through untouched.
 //!
-//! What it is told stands in the environment; see [`plan`] for the grammar.
+//! What it is told stands in the environment, under names that are none of the host's (which begin with
+//! `TROMMEL_`, and must be known to it); see [`plan`] for the grammar.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `TROMMEL_CRASH_DIR` | the directory that is watched, absolute and without links; without it nothing is |
-//! | `TROMMEL_CRASH` | the plan: what happens at which operation |
-//! | `TROMMEL_CRASH_SEED` | decides what survives a power loss; 0 if not given |
-//! | `TROMMEL_CRASH_TRACE` | a file to which a line is added per operation |
-//! | `TROMMEL_CRASH_SIDE` | an existing directory on the same file system, outside the watched one, for what must be kept meanwhile |
+//! | `CRASH_DIR` | the directory that is watched, absolute and without links; without it nothing is |
+//! | `CRASH_PLAN` | the plan: what happens at which operation |
+//! | `CRASH_SEED` | decides what survives a power loss; 0 if not given |
+//! | `CRASH_TRACE` | a file to which a line is added per operation |
+//! | `CRASH_SIDE` | an existing directory on the same file system, outside the watched one, for what must be kept meanwhile |
 //!
 //! # What a power loss does
 //!

@@ -112,26 +112,26 @@ fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
 impl World {
     fn from_environment() -> Option<World> {
         let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let dir = PathBuf::from(text("TROMMEL_CRASH_DIR")?);
-        let plan = Plan::read(&text("TROMMEL_CRASH").unwrap_or_default());
+        let dir = PathBuf::from(text("CRASH_DIR")?);
+        let plan = Plan::read(&text("CRASH_PLAN").unwrap_or_default());
         let plan = plan.unwrap_or_else(|error| {
             sys::set_errno(libc::EINVAL);
             give_up(&error)
         });
-        let side = PathBuf::from(text("TROMMEL_CRASH_SIDE").unwrap_or_else(|| {
+        let side = PathBuf::from(text("CRASH_SIDE").unwrap_or_else(|| {
             sys::set_errno(libc::EINVAL);
-            give_up("TROMMEL_CRASH_SIDE names no directory")
+            give_up("CRASH_SIDE names no directory")
         }));
-        let seed = text("TROMMEL_CRASH_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
-        let trace = text("TROMMEL_CRASH_TRACE").map(|path| {
+        let seed = text("CRASH_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
+        let trace = text("CRASH_TRACE").map(|path| {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
             let fd = sys::openat(libc::AT_FDCWD, &sys::c_path(Path::new(&path)), flags, 0o644);
             if fd < 0 {
-                give_up("cannot write TROMMEL_CRASH_TRACE");
+                give_up("cannot write CRASH_TRACE");
             }
             fd as Fd
         });
-        let side_fd = sys::open_dir(&side).unwrap_or_else(|| give_up("no TROMMEL_CRASH_SIDE"));
+        let side_fd = sys::open_dir(&side).unwrap_or_else(|| give_up("no CRASH_SIDE"));
         let mut world = World {
             dir,
             side,

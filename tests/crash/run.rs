@@ -1,0 +1,393 @@
+//! A run: a host is started, harmed and started again on the same data, as a scenario says, and what
+//! came of it is gathered. Key types: [`Bed`], [`Run`].
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::check::{Lived, Seen};
+use super::preload::Preload;
+use super::scenario::{By, Census, Life, Scenario, places};
+use crate::support::{HostDir, Running, SOON, SentLine, Sim, Tally, count_lines};
+
+const STREAMS: [&str; 2] = ["ap-events", "audit-trail-events"];
+const PIPELINE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+    [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n";
+const SINK: &str = "events.jsonl";
+/// How often a running host is asked what it has received.
+const ASK: Duration = Duration::from_millis(5);
+/// After so many runs the simulator is begun anew: what it sent is kept in a file.
+const RUNS_PER_SIM: usize = 25;
+
+/// What runs lie on: a simulator that survives all hosts, and plugins that are compiled already.
+pub struct Bed {
+    sim: Sim,
+    /// What connections begin with, which an earlier one brought.
+    duplicates: u32,
+    runs: usize,
+    /// A host's cache of compiled plugins, once there is one.
+    cache: Option<TempDir>,
+}
+
+impl Bed {
+    /// With `duplicates`, a connection begins with so many events that one before it brought.
+    pub fn new(duplicates: u32) -> Bed {
+        Bed { sim: start_sim(duplicates), duplicates, runs: 0, cache: None }
+    }
+
+    /// Which operations a host does in its first life and in a later one.
+    pub fn census(&mut self) -> Census {
+        let mut scenario = Scenario::peaceful(0);
+        scenario.lives = vec![Life::ended(By::Library), Life::ended(By::Library)];
+        let mut run = Run::new(self);
+        let mut census = Census::default();
+        for (at, life) in scenario.lives.iter().enumerate() {
+            run.preload.forget_trace();
+            run.live(life).unwrap_or_else(|error| panic!("{error}: {}", run.log()));
+            let counted = places(&run.preload.trace());
+            *(if at == 0 { &mut census.first } else { &mut census.later }) = counted;
+        }
+        census
+    }
+
+    /// Does what a scenario says. Gives what was seen, or why the run could not go on.
+    pub fn run(&mut self, scenario: &Scenario) -> (Run, Result<Seen, String>) {
+        if self.runs == RUNS_PER_SIM {
+            self.sim = start_sim(self.duplicates);
+            self.runs = 0;
+        }
+        self.runs += 1;
+        let mut run = Run::new(self);
+        let lived = scenario.lives.iter().try_for_each(|life| run.live(life));
+        let seen = lived.and_then(|()| run.end(self));
+        (run, seen)
+    }
+}
+
+impl Life {
+    /// One to which nothing happens but its end.
+    pub fn ended(by: By) -> Life {
+        let ending =
+            super::scenario::Ending { by, from_first: true, after: Duration::from_millis(150) };
+        Life { plan: String::new(), seed: 0, ending, full: None, may_give_up: false }
+    }
+}
+
+fn start_sim(duplicates: u32) -> Sim {
+    let fault = format!("duplicates={duplicates}");
+    let streams = STREAMS.join(",");
+    let mut args = vec!["--streams", &streams, "--rate", "4000"];
+    if duplicates > 0 {
+        args.extend(["--fault", &fault]);
+    }
+    Sim::start(&args)
+}
+
+/// A host's folder over all of its lives.
+pub struct Run {
+    dir: Option<HostDir>,
+    root: PathBuf,
+    preload: Preload,
+    sent_log: PathBuf,
+    /// Where this run begins in that file.
+    sent_from: u64,
+    lives: Vec<Lived>,
+}
+
+impl Run {
+    fn new(bed: &mut Bed) -> Run {
+        let dir = HostDir::new(&bed.sim, &STREAMS, PIPELINE);
+        dir.plugin("10-number", "misbehave-transform", "[config]\nmode = \"number\"\n");
+        let root = dir.dir.path().canonicalize().unwrap();
+        if let Some(cache) = &bed.cache {
+            copy_cache(cache.path(), &root.join("data/cache"));
+        }
+        let sent_log = bed.sim.dir.path().join("sent.jsonl");
+        let sent_from = fs::metadata(&sent_log).map_or(0, |metadata| metadata.len());
+        let preload = Preload::new(&root);
+        Run { dir: Some(dir), root, preload, sent_log, sent_from, lives: Vec::new() }
+    }
+
+    /// The log of the process that ran last.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.root.join("log")).unwrap_or_default()
+    }
+
+    /// The trace of the library.
+    pub fn trace(&self) -> String {
+        self.preload.trace_text()
+    }
+
+    /// Whether a plan of the scenario came to its point.
+    pub fn reached(&self) -> bool {
+        let trace = self.preload.trace();
+        trace.iter().any(|op| op.fate != "ok") || trace.is_empty()
+    }
+
+    /// Keeps all that is there, to be looked at.
+    pub fn keep(&self, at: &Path) -> std::io::Result<()> {
+        fs::create_dir_all(at)?;
+        copy_tree(&self.root, &at.join("host"))?;
+        fs::write(at.join("trace"), self.trace())?;
+        let sent: Vec<String> = self.sent().iter().map(|line| format!("{line:?}\n")).collect();
+        fs::write(at.join("sent"), sent.concat())
+    }
+
+    /// A life that ends as it is told to.
+    fn live(&mut self, life: &Life) -> Result<(), String> {
+        let (full, end) = (self.preload.side("full"), self.preload.side("end"));
+        // Left by the life before, if there was one.
+        let _ = fs::remove_file(&end);
+        let last = if life.ending.by == By::Power { "power" } else { "kill" };
+        let plan = format!("full={};{last}=file:{};{}", full.display(), end.display(), life.plan);
+        let (dir, running) = self.start(Some((&plan, life.seed)))?;
+        let mut watch = Watch {
+            root: self.root.clone(),
+            running,
+            received: 0,
+            begun: Instant::now(),
+            first: None,
+        };
+        let lived = watch.until(life, &full, &end);
+        self.lives.push(Lived {
+            received: watch.received,
+            held: held(&self.log()),
+            last_connection: 0,
+        });
+        drop(watch);
+        self.dir = Some(dir);
+        self.settle();
+        let number = self.lives.len();
+        // What cannot be kept for a look at it later is not missed.
+        let _ = fs::copy(self.root.join("log"), self.root.join(format!("log.{number}")));
+        lived.map_err(|error| format!("process {number}: {error}"))
+    }
+
+    /// The last life, which ends in order. Gathers what there is then.
+    fn end(&mut self, bed: &mut Bed) -> Result<Seen, String> {
+        let (dir, running) = self.start(None)?;
+        let mut watch = Watch {
+            root: self.root.clone(),
+            running,
+            received: 0,
+            begun: Instant::now(),
+            first: None,
+        };
+        let ended = watch.end_in_order();
+        drop(watch);
+        self.dir = Some(dir);
+        let log = self.log();
+        let tally = ended
+            .map(|()| Tally::read(&log))
+            .map_err(|error| format!("the last process: {error}"))?;
+        self.lives.push(Lived { received: tally.received, held: held(&log), last_connection: 0 });
+        self.settle();
+        if bed.cache.is_none() {
+            let kept = TempDir::new().map_err(|error| error.to_string())?;
+            copy_cache(&self.root.join("data/cache"), kept.path());
+            bed.cache = Some(kept);
+        }
+        Ok(Seen {
+            lives: self.lives.clone(),
+            tally: Some(tally),
+            sent: self.sent(),
+            sink: fs::read_to_string(self.root.join(SINK))
+                .map_err(|error| format!("the sink: {error}"))?,
+            dead_letters: count_lines(&self.root.join("data/dead-letters.jsonl")),
+        })
+    }
+
+    fn start(&mut self, plan: Option<(&str, u64)>) -> Result<(HostDir, Running), String> {
+        let dir = self.dir.take().ok_or("the host's folder is gone")?;
+        // So that nobody asks at the address of the process before.
+        let _ = fs::remove_file(self.root.join("data/listen.addr"));
+        let preload = &self.preload;
+        let host = dir.run_with(|command| {
+            if let Some((plan, seed)) = plan {
+                preload.apply(command, plan, seed);
+            }
+        });
+        Ok((host.dir, host.running))
+    }
+
+    /// Waits until the simulator has noticed the end of the host, and notes up to which connection it
+    /// was.
+    fn settle(&mut self) {
+        let size = || fs::metadata(&self.sent_log).map_or(0, |metadata| metadata.len());
+        let (mut last, mut since) = (size(), Instant::now());
+        while since.elapsed() < Duration::from_millis(20) {
+            std::thread::park_timeout(Duration::from_millis(2));
+            if size() != last {
+                (last, since) = (size(), Instant::now());
+            }
+        }
+        let last_connection = self.sent().iter().map(|line| line.connection).max().unwrap_or(0);
+        if let Some(life) = self.lives.last_mut() {
+            life.last_connection = last_connection;
+        }
+    }
+
+    /// What was sent to this host.
+    fn sent(&self) -> Vec<SentLine> {
+        let mut text = String::new();
+        let read = fs::File::open(&self.sent_log).and_then(|mut file| {
+            use std::io::{Seek as _, SeekFrom};
+            file.seek(SeekFrom::Start(self.sent_from))?;
+            file.read_to_string(&mut text)
+        });
+        read.unwrap();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+/// A process while it lives.
+struct Watch {
+    root: PathBuf,
+    running: Running,
+    received: u64,
+    begun: Instant,
+    /// When it had received something for the first time.
+    first: Option<Instant>,
+}
+
+impl Watch {
+    /// Watches until the process has ended, which it is made to when it is time.
+    fn until(&mut self, life: &Life, full: &Path, end: &Path) -> Result<(), String> {
+        let mut fill = life.full;
+        loop {
+            if let Some(status) = self.running.ended() {
+                let is_killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
+                if is_killed || life.may_give_up {
+                    return Ok(());
+                }
+                return Err(format!("the host ended by itself: {status}: {}", self.running.log()));
+            }
+            self.ask();
+            let due = if life.ending.from_first { self.first } else { Some(self.begun) };
+            if due.is_some_and(|due| due.elapsed() >= life.ending.after) {
+                match fill.take() {
+                    Some(time) => self.fill(time, full)?,
+                    None => return self.kill(life.ending.by, end),
+                }
+            }
+            if self.begun.elapsed() > SOON {
+                return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
+            }
+            std::thread::park_timeout(ASK);
+        }
+    }
+
+    /// The disk is full for a while; then the host goes on by itself.
+    fn fill(&mut self, time: Duration, full: &Path) -> Result<(), String> {
+        fs::write(full, "").map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            self.ask();
+            std::thread::park_timeout(ASK);
+        }
+        fs::remove_file(full).map_err(|error| error.to_string())?;
+        let (before, lines) = (self.received, count_lines(&self.root.join(SINK)));
+        let begun = Instant::now();
+        while self.received == before || count_lines(&self.root.join(SINK)) == lines {
+            if let Some(status) = self.running.ended() {
+                return Err(format!(
+                    "the host ended over a full disk: {status}: {}",
+                    self.running.log()
+                ));
+            }
+            if begun.elapsed() > SOON {
+                return Err(format!("does not go on after a full disk: {}", self.running.log()));
+            }
+            self.ask();
+            std::thread::park_timeout(ASK);
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, by: By, end: &Path) -> Result<(), String> {
+        // As shortly before as can be.
+        self.ask();
+        match by {
+            By::Signal => self.running.signal(Signal::KILL),
+            By::Library | By::Power => fs::write(end, "").map_err(|error| error.to_string())?,
+        }
+        self.running.wait();
+        Ok(())
+    }
+
+    fn end_in_order(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        let settled = Duration::from_millis(50);
+        while self.first.is_none_or(|first| first.elapsed() < settled) {
+            if let Some(status) = self.running.ended() {
+                return Err(format!("ended by itself: {status}: {}", self.running.log()));
+            }
+            if begun.elapsed() > SOON {
+                return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
+            }
+            self.ask();
+            std::thread::park_timeout(ASK);
+        }
+        self.running.terminate();
+        let status = self.running.wait();
+        if status.success() { Ok(()) } else { Err(format!("{status}: {}", self.running.log())) }
+    }
+
+    fn ask(&mut self) {
+        if let Some(received) = ask_received(&self.root) {
+            self.received = received;
+            if received > 0 {
+                self.first.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+}
+
+/// What a host has counted as received, if it answers.
+fn ask_received(root: &Path) -> Option<u64> {
+    let address = fs::read_to_string(root.join("data/listen.addr")).ok()?;
+    let mut stream = TcpStream::connect(address.trim()).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).ok()?;
+    let prefix = "trommel_received_total{pipeline=\"main\"} ";
+    page.lines().find_map(|line| line.strip_prefix(prefix))?.parse().ok()
+}
+
+/// How many events the journal held when the host started: they count as received once more. A host
+/// that says nothing of it held none.
+fn held(log: &str) -> u64 {
+    let held = log.split("held=").nth(1).unwrap_or_default();
+    let digits: String = held.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+fn copy_cache(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(to).unwrap();
+    for entry in fs::read_dir(from).into_iter().flatten() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! What is done to a host in a run: decided by a seed, the same for the same seed. Key types:
+//! [`Scenario`], [`Life`], [`Census`].
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::preload::Op;
+
+/// A way to do harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// SIGKILL from outside, whenever it comes.
+    Signal,
+    /// SIGKILL before, within or after an operation.
+    Kill,
+    /// The power goes at an operation, or whenever.
+    Power,
+    /// Operations fail, then SIGKILL.
+    Error,
+    /// A write is short, then SIGKILL.
+    Short,
+    /// The disk is full for a while, then SIGKILL.
+    Full,
+}
+
+/// In which measure they come: a run's seed picks one.
+pub const KINDS: [Kind; 16] = [
+    Kind::Kill,
+    Kind::Power,
+    Kind::Signal,
+    Kind::Error,
+    Kind::Kill,
+    Kind::Power,
+    Kind::Short,
+    Kind::Error,
+    Kind::Power,
+    Kind::Kill,
+    Kind::Signal,
+    Kind::Full,
+    Kind::Power,
+    Kind::Kill,
+    Kind::Error,
+    Kind::Power,
+];
+
+impl Kind {
+    /// For tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Signal => "signal",
+            Kind::Kill => "kill at an operation",
+            Kind::Power => "power loss",
+            Kind::Error => "error",
+            Kind::Short => "short write",
+            Kind::Full => "full disk",
+        }
+    }
+}
+
+/// How a life ends that does not end at its point: so long after the start or the first event.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    /// How.
+    pub by: By,
+    /// Counted from the first event that was received; else from the start.
+    pub from_first: bool,
+    /// How long after.
+    pub after: Duration,
+}
+
+/// How a host is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// SIGKILL from outside.
+    Signal,
+    /// SIGKILL by the library, which hands on what was not synced.
+    Library,
+    /// Power loss.
+    Power,
+}
+
+/// One process of the host.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// What the library is told besides.
+    pub plan: String,
+    /// What decides about what survives.
+    pub seed: u64,
+    /// How it ends at the latest.
+    pub ending: Ending,
+    /// For how long the disk is full before that.
+    pub full: Option<Duration>,
+    /// Whether the host may end by itself over what it is done: not over a lack of space.
+    pub may_give_up: bool,
+}
+
+/// A run: lives that end badly, and, after them, one that ends in order.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Where it comes from.
+    pub seed: u64,
+    /// What kind of harm, if any.
+    pub kind: Option<Kind>,
+    /// The lives.
+    pub lives: Vec<Life>,
+}
+
+/// The operations that a host does in a life, by kind and place.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// In its first life.
+    pub first: Places,
+    /// In a later one, which finds what was left.
+    pub later: Places,
+}
+
+/// Kind of operation, text of its path, how many there were.
+pub type Places = Vec<(String, String, u64)>;
+
+/// Counts operations by kind and place.
+pub fn places(ops: &[Op]) -> Places {
+    let mut places: Vec<(String, String)> =
+        ops.iter().map(|op| (op.kind.clone(), place(&op.path).to_owned())).collect();
+    places.sort();
+    places.dedup();
+    let count = |kind: &str, text: &str| {
+        ops.iter().filter(|op| op.kind == kind && op.path.contains(text)).count() as u64
+    };
+    let counted = places.into_iter().map(|(kind, text)| {
+        let count = count(&kind, &text);
+        (kind, text, count)
+    });
+    counted.collect()
+}
+
+/// The directory of a file that is one of many; else the file.
+fn place(path: &str) -> &str {
+    let path = path.split(" -> ").next().unwrap_or(path);
+    match path.rsplit_once('/') {
+        Some((dir, _)) if dir != "data" => dir,
+        _ => path,
+    }
+}
+
+impl Scenario {
+    /// Nothing is done to the host.
+    pub fn peaceful(seed: u64) -> Scenario {
+        Scenario { seed, kind: None, lives: Vec::new() }
+    }
+
+    /// What a seed decides.
+    pub fn new(seed: u64, census: &Census) -> Scenario {
+        let kind = KINDS[(seed % KINDS.len() as u64) as usize];
+        Scenario::of_kind(kind, seed, census)
+    }
+
+    /// The same of one kind.
+    pub fn of_kind(kind: Kind, seed: u64, census: &Census) -> Scenario {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let count = if kind == Kind::Full { 1 } else { rng.random_range(1..=3) };
+        let lives = (0..count).map(|at| {
+            let places = if at == 0 { &census.first } else { &census.later };
+            life(kind, places, &mut rng)
+        });
+        Scenario { seed, kind: Some(kind), lives: lives.collect() }
+    }
+}
+
+fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
+    let mut ending = Ending {
+        by: if rng.random_bool(0.5) { By::Library } else { By::Signal },
+        from_first: true,
+        after: Duration::from_millis(rng.random_range(20..200)),
+    };
+    let mut may_give_up = false;
+    let plan = match kind {
+        Kind::Signal => {
+            // Starting is a time like any other.
+            if rng.random_bool(0.3) {
+                ending.from_first = false;
+                ending.after = Duration::from_millis(rng.random_range(1..250));
+            }
+            String::new()
+        }
+        Kind::Kill => format!("kill={},{}", point(places, None, rng), moment(rng)),
+        Kind::Power => {
+            ending.by = By::Power;
+            if rng.random_bool(0.3) {
+                String::new()
+            } else {
+                format!("power={},{}", point(places, None, rng), moment(rng))
+            }
+        }
+        Kind::Short => format!("short={}", point(places, Some("write"), rng)),
+        Kind::Error => {
+            let errno = ["ENOSPC", "EIO", "EDQUOT"][rng.random_range(0..3)];
+            may_give_up = errno == "EIO";
+            let extent = match rng.random_range(0..3) {
+                0 => "count=1".to_owned(),
+                1 => format!("count={}", rng.random_range(2..20)),
+                _ => format!("ms={}", rng.random_range(20..150)),
+            };
+            let drop = ["all", "some", "none", "now"][rng.random_range(0..4)];
+            // What fails may then be lost for good.
+            if rng.random_bool(0.5) {
+                ending.by = By::Power;
+            }
+            format!("error={},errno={errno},{extent},drop={drop}", point(places, None, rng))
+        }
+        Kind::Full => String::new(),
+    };
+    let full = (kind == Kind::Full).then(|| Duration::from_millis(rng.random_range(50..400)));
+    Life { plan, seed: rng.random(), ending, full, may_give_up }
+}
+
+/// One of the operations of a kind at a place, kinds and places being equally likely.
+fn point(places: &Places, kind: Option<&str>, rng: &mut StdRng) -> String {
+    let meant: Vec<_> =
+        places.iter().filter(|place| kind.is_none_or(|kind| place.0 == kind)).collect();
+    let (kind, text, count) = meant[rng.random_range(0..meant.len())];
+    format!("{kind}:{}@{text}", rng.random_range(1..=*count))
+}
+
+fn moment(rng: &mut StdRng) -> &'static str {
+    ["before", "half", "after"][rng.random_range(0..3)]
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.kind.map_or("nothing", Kind::name))?;
+        for life in &self.lives {
+            let Ending { by, from_first, after } = life.ending;
+            let from = if from_first { "first event" } else { "start" };
+            write!(f, "; [{}] {by:?} {after:?} after the {from}", life.plan)?;
+            if let Some(full) = life.full {
+                write!(f, ", full for {full:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
