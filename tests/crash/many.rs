@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::check::{Summary, check};
-use super::run::Bed;
+use super::run::{Bed, Ground};
 use super::scenario::{KINDS, Scenario};
 use crate::support::repository;
 
@@ -22,7 +23,7 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Runs with the seeds from `seed` on. Every second thread's simulator sends duplicates.
+/// Runs with the seeds from `seed` on.
 pub fn many(
     runs: u64,
     seed: u64,
@@ -31,18 +32,17 @@ pub fn many(
 ) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
     let outcomes = Mutex::new(Vec::new());
+    let ground = Ground::new();
     std::thread::scope(|scope| {
-        for job in 0..jobs {
-            let (next, outcomes, progress) = (&next, &outcomes, &progress);
-            scope.spawn(move || {
-                let mut bed = Bed::new(if job % 2 == 0 { 0 } else { 50 });
-                let census = bed.census();
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                let mut bed = Bed::new(Some(&ground));
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= runs {
                         return;
                     }
-                    let outcome = one(&mut bed, Scenario::new(seed + number, &census));
+                    let outcome = one(&mut bed, Scenario::new(seed + number, &ground.census));
                     let mut outcomes = outcomes.lock().unwrap();
                     outcomes.push(outcome);
                     let done = outcomes.len() as u64;
@@ -54,19 +54,36 @@ pub fn many(
     outcomes.into_inner().unwrap()
 }
 
+/// What failed ones leave.
+fn failed(seed: u64) -> PathBuf {
+    repository().join(format!("target/crash/failed/{seed}"))
+}
+
+const SCENARIO: &str = "scenario.json";
+
+/// The scenario of a run that failed.
+pub fn failed_scenario(seed: u64) -> Scenario {
+    let path = failed(seed).join(SCENARIO);
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
 /// One run. What it leaves behind is kept if anything was wrong.
-pub fn one(bed: &mut Bed, scenario: Scenario) -> Outcome {
+pub fn one(bed: &mut Bed<'_>, scenario: Scenario) -> Outcome {
     let begun = Instant::now();
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let (run, seen) = bed.run(&scenario);
         let result = seen.and_then(|seen| check(&seen));
         if result.is_err() {
-            let at = repository().join(format!("target/crash/failed/{}", scenario.seed));
+            let at = failed(scenario.seed);
             // It may be there from an earlier time.
             let _ = std::fs::remove_dir_all(&at);
             run.keep(&at).unwrap();
+            std::fs::write(at.join(SCENARIO), serde_json::to_vec_pretty(&scenario).unwrap())
+                .unwrap();
         }
-        (result, run.reached())
+        (result, run.reached(&scenario))
     }));
     let (result, reached) = caught.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();

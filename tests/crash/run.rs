@@ -1,5 +1,6 @@
 //! A run: a host is started, harmed and started again on the same data, as a scenario says, and what
-//! came of it is gathered. Key types: [`Bed`], [`Run`].
+//! came of it is gathered. Key types: [`Ground`], [`Bed`],
+//! [`Run`].
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,47 +25,64 @@ const ASK: Duration = Duration::from_millis(5);
 /// After so many runs the simulator is begun anew: what it sent is kept in a file.
 const RUNS_PER_SIM: usize = 25;
 
-/// What runs lie on: a simulator that survives all hosts, and plugins that are compiled already.
-pub struct Bed {
-    sim: Sim,
+/// What is found out once for many runs, by means of a host to which nothing happens.
+pub struct Ground {
+    /// Compiled plugins.
+    cache: TempDir,
+    /// Which operations there are.
+    pub census: Census,
+}
+
+impl Ground {
+    /// Looks at a first life and at a later one.
+    pub fn new() -> Ground {
+        let mut bed = Bed::new(None);
+        let mut run = Run::new(bed.sim(0), None);
+        let mut census = Census::default();
+        for counted in [&mut census.first, &mut census.later] {
+            run.preload.forget_trace();
+            run.live(&Life::ended(By::Library)).unwrap_or_else(|error| panic!("{error}"));
+            *counted = places(&run.preload.trace());
+        }
+        let cache = TempDir::new().unwrap();
+        copy_cache(&run.root.join("data/cache"), cache.path());
+        // Plugins are compiled in few runs only.
+        census.first.retain(|(_, place, _)| place != "data/cache");
+        Ground { cache, census }
+    }
+}
+
+/// A simulator that survives all hosts.
+pub struct Bed<'a> {
+    ground: Option<&'a Ground>,
+    sim: Option<Sim>,
     /// What connections begin with, which an earlier one brought.
     duplicates: u32,
     runs: usize,
-    /// A host's cache of compiled plugins, once there is one.
-    cache: Option<TempDir>,
 }
 
-impl Bed {
-    /// With `duplicates`, a connection begins with so many events that one before it brought.
-    pub fn new(duplicates: u32) -> Bed {
-        Bed { sim: start_sim(duplicates), duplicates, runs: 0, cache: None }
+impl Bed<'_> {
+    /// Without ground plugins are compiled in each run.
+    pub fn new(ground: Option<&Ground>) -> Bed<'_> {
+        Bed { ground, sim: None, duplicates: 0, runs: 0 }
     }
 
-    /// Which operations a host does in its first life and in a later one.
-    pub fn census(&mut self) -> Census {
-        let mut scenario = Scenario::peaceful(0);
-        scenario.lives = vec![Life::ended(By::Library), Life::ended(By::Library)];
-        let mut run = Run::new(self);
-        let mut census = Census::default();
-        for (at, life) in scenario.lives.iter().enumerate() {
-            run.preload.forget_trace();
-            run.live(life).unwrap_or_else(|error| panic!("{error}: {}", run.log()));
-            let counted = places(&run.preload.trace());
-            *(if at == 0 { &mut census.first } else { &mut census.later }) = counted;
+    fn sim(&mut self, duplicates: u32) -> &Sim {
+        if self.runs == RUNS_PER_SIM || duplicates != self.duplicates {
+            self.sim = None;
+            self.runs = 0;
         }
-        census
+        self.runs += 1;
+        self.duplicates = duplicates;
+        self.sim.get_or_insert_with(|| start_sim(duplicates))
     }
 
     /// Does what a scenario says. Gives what was seen, or why the run could not go on.
     pub fn run(&mut self, scenario: &Scenario) -> (Run, Result<Seen, String>) {
-        if self.runs == RUNS_PER_SIM {
-            self.sim = start_sim(self.duplicates);
-            self.runs = 0;
-        }
-        self.runs += 1;
-        let mut run = Run::new(self);
+        let cache = self.ground.filter(|_| !scenario.is_cold).map(|ground| ground.cache.path());
+        let mut run = Run::new(self.sim(scenario.duplicates), cache);
         let lived = scenario.lives.iter().try_for_each(|life| run.live(life));
-        let seen = lived.and_then(|()| run.end(self));
+        let seen = lived.and_then(|()| run.end());
         (run, seen)
     }
 }
@@ -85,7 +103,7 @@ fn start_sim(duplicates: u32) -> Sim {
     if duplicates > 0 {
         args.extend(["--fault", &fault]);
     }
-    Sim::start(&args)
+    Sim::without_ledger(&args)
 }
 
 /// A host's folder over all of its lives.
@@ -100,14 +118,14 @@ pub struct Run {
 }
 
 impl Run {
-    fn new(bed: &mut Bed) -> Run {
-        let dir = HostDir::new(&bed.sim, &STREAMS, PIPELINE);
+    fn new(sim: &Sim, cache: Option<&Path>) -> Run {
+        let dir = HostDir::new(sim, &STREAMS, PIPELINE);
         dir.plugin("10-number", "misbehave-transform", "[config]\nmode = \"number\"\n");
         let root = dir.dir.path().canonicalize().unwrap();
-        if let Some(cache) = &bed.cache {
-            copy_cache(cache.path(), &root.join("data/cache"));
+        if let Some(cache) = cache {
+            copy_cache(cache, &root.join("data/cache"));
         }
-        let sent_log = bed.sim.dir.path().join("sent.jsonl");
+        let sent_log = sim.dir.path().join("sent.jsonl");
         let sent_from = fs::metadata(&sent_log).map_or(0, |metadata| metadata.len());
         let preload = Preload::new(&root);
         Run { dir: Some(dir), root, preload, sent_log, sent_from, lives: Vec::new() }
@@ -123,10 +141,10 @@ impl Run {
         self.preload.trace_text()
     }
 
-    /// Whether a plan of the scenario came to its point.
-    pub fn reached(&self) -> bool {
-        let trace = self.preload.trace();
-        trace.iter().any(|op| op.fate != "ok") || trace.is_empty()
+    /// Whether what was planned came to pass, at least once.
+    pub fn reached(&self, scenario: &Scenario) -> bool {
+        scenario.lives.iter().all(|life| life.plan.is_empty())
+            || self.preload.trace().iter().any(|op| op.fate != "ok")
     }
 
     /// Keeps all that is there, to be looked at.
@@ -146,13 +164,7 @@ impl Run {
         let last = if life.ending.by == By::Power { "power" } else { "kill" };
         let plan = format!("full={};{last}=file:{};{}", full.display(), end.display(), life.plan);
         let (dir, running) = self.start(Some((&plan, life.seed)))?;
-        let mut watch = Watch {
-            root: self.root.clone(),
-            running,
-            received: 0,
-            begun: Instant::now(),
-            first: None,
-        };
+        let mut watch = Watch::new(self.root.clone(), running);
         let lived = watch.until(life, &full, &end);
         self.lives.push(Lived {
             received: watch.received,
@@ -169,15 +181,9 @@ impl Run {
     }
 
     /// The last life, which ends in order. Gathers what there is then.
-    fn end(&mut self, bed: &mut Bed) -> Result<Seen, String> {
+    fn end(&mut self) -> Result<Seen, String> {
         let (dir, running) = self.start(None)?;
-        let mut watch = Watch {
-            root: self.root.clone(),
-            running,
-            received: 0,
-            begun: Instant::now(),
-            first: None,
-        };
+        let mut watch = Watch::new(self.root.clone(), running);
         let ended = watch.end_in_order();
         drop(watch);
         self.dir = Some(dir);
@@ -187,11 +193,6 @@ impl Run {
             .map_err(|error| format!("the last process: {error}"))?;
         self.lives.push(Lived { received: tally.received, held: held(&log), last_connection: 0 });
         self.settle();
-        if bed.cache.is_none() {
-            let kept = TempDir::new().map_err(|error| error.to_string())?;
-            copy_cache(&self.root.join("data/cache"), kept.path());
-            bed.cache = Some(kept);
-        }
         Ok(Seen {
             lives: self.lives.clone(),
             tally: Some(tally),
@@ -251,19 +252,26 @@ struct Watch {
     root: PathBuf,
     running: Running,
     received: u64,
+    delivered: u64,
     begun: Instant,
     /// When it had received something for the first time.
     first: Option<Instant>,
 }
 
 impl Watch {
+    fn new(root: PathBuf, running: Running) -> Watch {
+        Watch { root, running, received: 0, delivered: 0, begun: Instant::now(), first: None }
+    }
+
     /// Watches until the process has ended, which it is made to when it is time.
     fn until(&mut self, life: &Life, full: &Path, end: &Path) -> Result<(), String> {
         let mut fill = life.full;
         loop {
             if let Some(status) = self.running.ended() {
                 let is_killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
-                if is_killed || life.may_give_up {
+                // One that cannot even start may say so and end.
+                if is_killed || life.may_give_up || self.first.is_none() && status.code() == Some(3)
+                {
                     return Ok(());
                 }
                 return Err(format!("the host ended by itself: {status}: {}", self.running.log()));
@@ -324,7 +332,8 @@ impl Watch {
     fn end_in_order(&mut self) -> Result<(), String> {
         let begun = Instant::now();
         let settled = Duration::from_millis(50);
-        while self.first.is_none_or(|first| first.elapsed() < settled) {
+        // Something is on its way through, and its plugin is there.
+        while self.delivered == 0 || self.first.is_none_or(|first| first.elapsed() < settled) {
             if let Some(status) = self.running.ended() {
                 return Err(format!("ended by itself: {status}: {}", self.running.log()));
             }
@@ -340,25 +349,29 @@ impl Watch {
     }
 
     fn ask(&mut self) {
-        if let Some(received) = ask_received(&self.root) {
-            self.received = received;
-            if received > 0 {
-                self.first.get_or_insert_with(Instant::now);
-            }
+        let Some(page) = metrics(&self.root) else { return };
+        let count = |name: &str| {
+            let prefix = format!("trommel_{name}_total{{pipeline=\"main\"}} ");
+            let value = page.lines().find_map(|line| line.strip_prefix(&prefix));
+            value.map_or(0, |value| value.parse().unwrap())
+        };
+        (self.received, self.delivered) = (count("received"), count("delivered"));
+        if self.received > 0 {
+            self.first.get_or_insert_with(Instant::now);
         }
     }
 }
 
-/// What a host has counted as received, if it answers.
-fn ask_received(root: &Path) -> Option<u64> {
+/// A host's metrics, if it answers; it may be ended meanwhile.
+fn metrics(root: &Path) -> Option<String> {
     let address = fs::read_to_string(root.join("data/listen.addr")).ok()?;
     let mut stream = TcpStream::connect(address.trim()).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
-    let prefix = "trommel_received_total{pipeline=\"main\"} ";
-    page.lines().find_map(|line| line.strip_prefix(prefix))?.parse().ok()
+    // OpenMetrics or not, a page that was cut off ends within a line.
+    page.ends_with('\n').then_some(page)
 }
 
 /// How many events the journal held when the host started: they count as received once more. A host

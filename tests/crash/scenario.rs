@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
 
 use super::preload::Op;
 
 /// A way to do harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// SIGKILL from outside, whenever it comes.
     Signal,
@@ -61,7 +62,7 @@ impl Kind {
 }
 
 /// How a life ends that does not end at its point: so long after the start or the first event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ending {
     /// How.
     pub by: By,
@@ -72,7 +73,7 @@ pub struct Ending {
 }
 
 /// How a host is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum By {
     /// SIGKILL from outside.
     Signal,
@@ -83,7 +84,7 @@ pub enum By {
 }
 
 /// One process of the host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Life {
     /// What the library is told besides.
     pub plan: String,
@@ -98,12 +99,17 @@ pub struct Life {
 }
 
 /// A run: lives that end badly, and, after them, one that ends in order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scenario {
     /// Where it comes from.
     pub seed: u64,
     /// What kind of harm, if any.
     pub kind: Option<Kind>,
+    /// So many events that one before it brought begin each connection. The same for many seeds in a
+    /// row, for it takes another simulator.
+    pub duplicates: u32,
+    /// Whether plugins have yet to be compiled, and the data directory to be made.
+    pub is_cold: bool,
     /// The lives.
     pub lives: Vec<Life>,
 }
@@ -148,7 +154,7 @@ fn place(path: &str) -> &str {
 impl Scenario {
     /// Nothing is done to the host.
     pub fn peaceful(seed: u64) -> Scenario {
-        Scenario { seed, kind: None, lives: Vec::new() }
+        Scenario { seed, kind: None, duplicates: 0, is_cold: false, lives: Vec::new() }
     }
 
     /// What a seed decides.
@@ -165,7 +171,9 @@ impl Scenario {
             let places = if at == 0 { &census.first } else { &census.later };
             life(kind, places, &mut rng)
         });
-        Scenario { seed, kind: Some(kind), lives: lives.collect() }
+        let lives = lives.collect();
+        let duplicates = if seed / 25 % 2 == 0 { 0 } else { 50 };
+        Scenario { seed, kind: Some(kind), duplicates, is_cold: rng.random_ratio(1, 8), lives }
     }
 }
 
@@ -216,12 +224,19 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
     Life { plan, seed: rng.random(), ending, full, may_give_up }
 }
 
-/// One of the operations of a kind at a place, kinds and places being equally likely.
+/// An operation. Kinds and places with many of them are likelier, but not as much as they are more.
 fn point(places: &Places, kind: Option<&str>, rng: &mut StdRng) -> String {
     let meant: Vec<_> =
         places.iter().filter(|place| kind.is_none_or(|kind| place.0 == kind)).collect();
-    let (kind, text, count) = meant[rng.random_range(0..meant.len())];
-    format!("{kind}:{}@{text}", rng.random_range(1..=*count))
+    let weight = |count: u64| count.isqrt();
+    let mut left = rng.random_range(0..meant.iter().map(|place| weight(place.2)).sum());
+    for (kind, text, count) in meant {
+        if left < weight(*count) {
+            return format!("{kind}:{}@{text}", rng.random_range(1..=*count));
+        }
+        left -= weight(*count);
+    }
+    unreachable!("weights add up")
 }
 
 fn moment(rng: &mut StdRng) -> &'static str {
@@ -240,5 +255,45 @@ impl fmt::Display for Scenario {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(kind: &str, path: &str) -> Op {
+        Op { kind: kind.into(), offset: 0, bytes: 0, path: path.into(), fate: "ok".into() }
+    }
+
+    #[test]
+    fn operations_are_counted_by_kind_and_place() {
+        let ops = [
+            op("write", "data/journal/1.seg"),
+            op("write", "data/journal/2.seg"),
+            op("sync", "data/journal/1.seg"),
+            op("rename", "data/listen.part -> data/listen.addr"),
+            op("write", "events.jsonl"),
+        ];
+        let counted = |kind: &str, place: &str, count| (kind.to_owned(), place.to_owned(), count);
+        assert_eq!(
+            places(&ops),
+            [
+                counted("rename", "data/listen.part", 1),
+                counted("sync", "data/journal", 1),
+                counted("write", "data/journal", 2),
+                counted("write", "events.jsonl", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_seed_does_the_same() {
+        let places = places(&[op("write", "a"), op("write", "a"), op("sync", "b")]);
+        let census = Census { first: places.clone(), later: places };
+        for seed in 0..KINDS.len() as u64 {
+            let (one, other) = (Scenario::new(seed, &census), Scenario::new(seed, &census));
+            assert_eq!(one.to_string(), other.to_string());
+        }
     }
 }
