@@ -37,7 +37,7 @@ impl Ground {
     /// Looks at a first life and at a later one.
     pub fn new() -> Ground {
         let mut bed = Bed::new(None);
-        let mut run = Run::new(bed.sim(0), None);
+        let mut run = Run::new(bed.sim(0), None, true);
         let mut census = Census::default();
         for counted in [&mut census.first, &mut census.later] {
             run.preload.forget_trace();
@@ -80,7 +80,7 @@ impl Bed<'_> {
     /// Does what a scenario says. Gives what was seen, or why the run could not go on.
     pub fn run(&mut self, scenario: &Scenario) -> (Run, Result<Seen, String>) {
         let cache = self.ground.filter(|_| !scenario.is_cold).map(|ground| ground.cache.path());
-        let mut run = Run::new(self.sim(scenario.duplicates), cache);
+        let mut run = Run::new(self.sim(scenario.duplicates), cache, scenario.rotates);
         let lived = scenario.lives.iter().try_for_each(|life| run.live(life));
         let seen = lived.and_then(|()| run.end());
         (run, seen)
@@ -92,7 +92,7 @@ impl Life {
     pub fn ended(by: By) -> Life {
         let ending =
             super::scenario::Ending { by, from_first: true, after: Duration::from_millis(150) };
-        Life { plan: String::new(), seed: 0, ending, full: None, may_give_up: false }
+        Life { plan: String::new(), seed: 0, ending, full: None, reload: None, may_give_up: false }
     }
 }
 
@@ -118,9 +118,12 @@ pub struct Run {
 }
 
 impl Run {
-    fn new(sim: &Sim, cache: Option<&Path>) -> Run {
-        let dir = HostDir::new(sim, &STREAMS, PIPELINE);
-        dir.plugin("10-number", "misbehave-transform", "[config]\nmode = \"number\"\n");
+    fn new(sim: &Sim, cache: Option<&Path>, rotates: bool) -> Run {
+        let mut dir = HostDir::new(sim, &STREAMS, PIPELINE);
+        if rotates {
+            dir.add("rotate_size = \"100KiB\"\n");
+        }
+        put_plugin(&dir, 0);
         let root = dir.dir.path().canonicalize().unwrap();
         if let Some(cache) = cache {
             copy_cache(cache, &root.join("data/cache"));
@@ -165,7 +168,7 @@ impl Run {
         let plan = format!("full={};{last}=file:{};{}", full.display(), end.display(), life.plan);
         let (dir, running) = self.start(Some((&plan, life.seed)))?;
         let mut watch = Watch::new(self.root.clone(), running);
-        let lived = watch.until(life, &full, &end);
+        let lived = watch.until(life, &dir, &full, &end);
         self.lives.push(Lived {
             received: watch.received,
             held: held(&self.log()),
@@ -197,8 +200,7 @@ impl Run {
             lives: self.lives.clone(),
             tally: Some(tally),
             sent: self.sent(),
-            sink: fs::read_to_string(self.root.join(SINK))
-                .map_err(|error| format!("the sink: {error}"))?,
+            sink: sink(&self.root).map_err(|error| format!("the sink: {error}"))?,
             dead_letters: count_lines(&self.root.join("data/dead-letters.jsonl")),
         })
     }
@@ -264,8 +266,8 @@ impl Watch {
     }
 
     /// Watches until the process has ended, which it is made to when it is time.
-    fn until(&mut self, life: &Life, full: &Path, end: &Path) -> Result<(), String> {
-        let mut fill = life.full;
+    fn until(&mut self, life: &Life, dir: &HostDir, full: &Path, end: &Path) -> Result<(), String> {
+        let (mut fill, mut reload) = (life.full, life.reload);
         loop {
             if let Some(status) = self.running.ended() {
                 let is_killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
@@ -277,6 +279,11 @@ impl Watch {
                 return Err(format!("the host ended by itself: {status}: {}", self.running.log()));
             }
             self.ask();
+            if let Some(first) = self.first
+                && reload.take_if(|after| first.elapsed() >= *after).is_some()
+            {
+                put_plugin(dir, life.seed as usize % 1_000);
+            }
             let due = if life.ending.from_first { self.first } else { Some(self.begun) };
             if due.is_some_and(|due| due.elapsed() >= life.ending.after) {
                 match fill.take() {
@@ -300,9 +307,9 @@ impl Watch {
             std::thread::park_timeout(ASK);
         }
         fs::remove_file(full).map_err(|error| error.to_string())?;
-        let (before, lines) = (self.received, count_lines(&self.root.join(SINK)));
+        let before = (self.received, self.delivered);
         let begun = Instant::now();
-        while self.received == before || count_lines(&self.root.join(SINK)) == lines {
+        while self.received == before.0 || self.delivered == before.1 {
             if let Some(status) = self.running.ended() {
                 return Err(format!(
                     "the host ended over a full disk: {status}: {}",
@@ -360,6 +367,31 @@ impl Watch {
             self.first.get_or_insert_with(Instant::now);
         }
     }
+}
+
+/// Puts a version of the plugin into its place, or another one.
+fn put_plugin(dir: &HostDir, version: usize) {
+    let toml = format!("[config]\nmode = \"number\"\nn = {version}\n");
+    dir.plugin("10-number", "misbehave-transform", &toml);
+}
+
+/// What is at the sink: what was put aside, in the order of names, which is that of time, then the rest.
+fn sink(root: &Path) -> std::io::Result<String> {
+    let (stem, ending) = SINK.split_once('.').unwrap();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name().into_string().unwrap();
+        if name.starts_with(stem) && name.ends_with(ending) && name != SINK {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let mut text = String::new();
+    for name in names {
+        text += &fs::read_to_string(root.join(name))?;
+    }
+    text += &fs::read_to_string(root.join(SINK))?;
+    Ok(text)
 }
 
 /// A host's metrics, if it answers; it may be ended meanwhile.

@@ -94,6 +94,8 @@ pub struct Life {
     pub ending: Ending,
     /// For how long the disk is full before that.
     pub full: Option<Duration>,
+    /// How long after its first event another version of the plugin is put into its place.
+    pub reload: Option<Duration>,
     /// Whether the host may end by itself over what it is done: not over a lack of space.
     pub may_give_up: bool,
 }
@@ -108,6 +110,8 @@ pub struct Scenario {
     /// So many events that one before it brought begin each connection. The same for many seeds in a
     /// row, for it takes another simulator.
     pub duplicates: u32,
+    /// Whether the sink's file is put aside when it is large, each few batches.
+    pub rotates: bool,
     /// Whether plugins have yet to be compiled, and the data directory to be made.
     pub is_cold: bool,
     /// The lives.
@@ -154,7 +158,14 @@ fn place(path: &str) -> &str {
 impl Scenario {
     /// Nothing is done to the host.
     pub fn peaceful(seed: u64) -> Scenario {
-        Scenario { seed, kind: None, duplicates: 0, is_cold: false, lives: Vec::new() }
+        Scenario {
+            seed,
+            kind: None,
+            duplicates: 0,
+            rotates: false,
+            is_cold: false,
+            lives: Vec::new(),
+        }
     }
 
     /// What a seed decides.
@@ -173,7 +184,8 @@ impl Scenario {
         });
         let lives = lives.collect();
         let duplicates = if seed / 25 % 2 == 0 { 0 } else { 50 };
-        Scenario { seed, kind: Some(kind), duplicates, is_cold: rng.random_ratio(1, 8), lives }
+        let (rotates, is_cold) = (rng.random_ratio(1, 3), rng.random_ratio(1, 8));
+        Scenario { seed, kind: Some(kind), duplicates, rotates, is_cold, lives }
     }
 }
 
@@ -221,7 +233,8 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
         Kind::Full => String::new(),
     };
     let full = (kind == Kind::Full).then(|| Duration::from_millis(rng.random_range(50..400)));
-    Life { plan, seed: rng.random(), ending, full, may_give_up }
+    let reload = rng.random_ratio(1, 3).then(|| ending.after.mul_f64(rng.random()));
+    Life { plan, seed: rng.random(), ending, full, reload, may_give_up }
 }
 
 /// An operation. Kinds and places with many of them are likelier, but not as much as they are more.
@@ -246,12 +259,22 @@ fn moment(rng: &mut StdRng) -> &'static str {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {}: {}", self.seed, self.kind.map_or("nothing", Kind::name))?;
+        for (is_so, what) in [
+            (self.duplicates > 0, "duplicates"),
+            (self.rotates, "rotates"),
+            (self.is_cold, "nothing compiled"),
+        ] {
+            write!(f, "{}", if is_so { format!(", {what}") } else { String::new() })?;
+        }
         for life in &self.lives {
             let Ending { by, from_first, after } = life.ending;
             let from = if from_first { "first event" } else { "start" };
             write!(f, "; [{}] {by:?} {after:?} after the {from}", life.plan)?;
             if let Some(full) = life.full {
                 write!(f, ", full for {full:?}")?;
+            }
+            if let Some(reload) = life.reload {
+                write!(f, ", reload after {reload:?}")?;
             }
         }
         Ok(())
