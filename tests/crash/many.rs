@@ -23,11 +23,12 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Runs with the seeds from `seed` on.
+/// Runs with the seeds from `seed` on. Without `duplicates` no simulator sends anything twice.
 pub fn many(
     runs: u64,
     seed: u64,
     jobs: u64,
+    duplicates: bool,
     progress: impl Fn(u64, &Outcome) + Sync,
 ) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
@@ -42,7 +43,9 @@ pub fn many(
                     if number >= runs {
                         return;
                     }
-                    let outcome = one(&mut bed, Scenario::new(seed + number, &ground.census));
+                    let mut scenario = Scenario::new(seed + number, &ground.census);
+                    scenario.duplicates *= u32::from(duplicates);
+                    let outcome = one(&mut bed, scenario);
                     let mut outcomes = outcomes.lock().unwrap();
                     outcomes.push(outcome);
                     let done = outcomes.len() as u64;

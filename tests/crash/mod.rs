@@ -64,12 +64,70 @@ fn what_was_received_survives() {
     // Another seed each day would find more; one that fails is told with how to do it again.
     let (runs, seed) = (number("CRASH_RUNS", RUNS), number("CRASH_FIRST_SEED", 1));
     let jobs = number("CRASH_JOBS", 2).min(runs);
-    let outcomes = many(runs, seed, jobs, tell);
+    let outcomes = many(runs, seed, jobs, number("CRASH_DUPLICATES", 1) != 0, tell);
     let table = format!("seeds {seed} to {}\n{}", seed + runs - 1, Table(&outcomes));
     println!("{table}");
     std::fs::write(repository().join("target/crash/table.txt"), &table).unwrap();
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     assert_eq!(failed, 0, "of {runs} runs");
+}
+
+/// Runs with one life each, which ends at a point, and has to come there.
+fn at_points(points: &[&str], change: impl Fn(&mut Scenario)) {
+    let ground = Ground::new();
+    let mut bed = Bed::new(Some(&ground));
+    for (seed, (point, end)) in (1..).zip(points.iter().flat_map(|point| {
+        ["kill", "power"].into_iter().flat_map(move |what| {
+            ["before", "half", "after"].map(|moment| (point, format!("{what}={point},{moment}")))
+        })
+    })) {
+        let mut scenario = Scenario::peaceful(seed);
+        scenario.lives = vec![Life { seed, ..Life::planned(&end) }];
+        change(&mut scenario);
+        let outcome = one(&mut bed, scenario);
+        assert_eq!(outcome.result.err(), None, "{}", outcome.scenario);
+        assert!(outcome.reached, "{point} did not come: {}", outcome.scenario);
+    }
+}
+
+#[test]
+#[ignore = "needs the journal"]
+fn a_kill_during_each_stage_of_rotation_loses_nothing() {
+    let points = [
+        "rename:1@events.jsonl",
+        "create:2@events.jsonl",
+        "write:1@events.2",
+        "dirsync:2@.",
+        "sync:4@events.jsonl",
+        "rename:2@events.jsonl",
+    ];
+    at_points(&points, |scenario| scenario.rotates = true);
+}
+
+#[test]
+#[ignore = "needs the journal"]
+fn a_kill_during_each_stage_of_a_reload_loses_nothing() {
+    let points =
+        ["create:1@data/cache", "write:1@data/cache", "write:2@data/cache", "rename:1@data/cache"];
+    at_points(&points, |scenario| {
+        for life in &mut scenario.lives {
+            (life.reload, life.recompiles) = (Some(Duration::from_millis(10)), true);
+            // Compiling takes its time.
+            life.ending.after = Duration::from_secs(5);
+        }
+    });
+    // While it is compiled, taken over, and just after.
+    let ground = Ground::new();
+    let mut bed = Bed::new(Some(&ground));
+    for seed in 0..20 {
+        let mut scenario = Scenario::peaceful(seed);
+        let mut life = Life { seed, recompiles: seed % 2 == 0, ..Life::ended(By::Signal) };
+        life.reload = Some(Duration::from_millis(10));
+        life.ending.after = Duration::from_millis(10 + 15 * seed);
+        scenario.lives = vec![life];
+        let outcome = one(&mut bed, scenario);
+        assert_eq!(outcome.result.err(), None, "{}", outcome.scenario);
+    }
 }
 
 /// What `tools/crash --again` does.

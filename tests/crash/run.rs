@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::check::{Lived, Seen};
 use super::preload::Preload;
 use super::scenario::{By, Census, Life, Scenario, places};
-use crate::support::{HostDir, Running, SOON, SentLine, Sim, Tally, count_lines};
+use crate::support::{HostDir, Running, SOON, SentLine, Sim, Tally, count_lines, plugin};
 
 const STREAMS: [&str; 2] = ["ap-events", "audit-trail-events"];
 const PIPELINE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
@@ -88,11 +88,24 @@ impl Bed<'_> {
 }
 
 impl Life {
+    /// One that ends where a plan says.
+    pub fn planned(plan: &str) -> Life {
+        Life { plan: plan.to_owned(), ..Life::ended(By::Library) }
+    }
+
     /// One to which nothing happens but its end.
     pub fn ended(by: By) -> Life {
         let ending =
             super::scenario::Ending { by, from_first: true, after: Duration::from_millis(150) };
-        Life { plan: String::new(), seed: 0, ending, full: None, reload: None, may_give_up: false }
+        Life {
+            plan: String::new(),
+            seed: 0,
+            ending,
+            full: None,
+            reload: None,
+            recompiles: false,
+            may_give_up: false,
+        }
     }
 }
 
@@ -123,7 +136,7 @@ impl Run {
         if rotates {
             dir.add("rotate_size = \"100KiB\"\n");
         }
-        put_plugin(&dir, 0);
+        put_plugin(&dir, 0, false);
         let root = dir.dir.path().canonicalize().unwrap();
         if let Some(cache) = cache {
             copy_cache(cache, &root.join("data/cache"));
@@ -282,7 +295,7 @@ impl Watch {
             if let Some(first) = self.first
                 && reload.take_if(|after| first.elapsed() >= *after).is_some()
             {
-                put_plugin(dir, life.seed as usize % 1_000);
+                put_plugin(dir, life.seed, life.recompiles);
             }
             let due = if life.ending.from_first { self.first } else { Some(self.begun) };
             if due.is_some_and(|due| due.elapsed() >= life.ending.after) {
@@ -369,10 +382,18 @@ impl Watch {
     }
 }
 
-/// Puts a version of the plugin into its place, or another one.
-fn put_plugin(dir: &HostDir, version: usize) {
-    let toml = format!("[config]\nmode = \"number\"\nn = {version}\n");
-    dir.plugin("10-number", "misbehave-transform", &toml);
+/// Puts the plugin into its place, with a configuration that is another for each version, and does not
+/// matter; `is_other_file` also makes another file of it.
+fn put_plugin(dir: &HostDir, version: u64, is_other_file: bool) {
+    let mut wasm = fs::read(plugin("misbehave-transform")).unwrap();
+    if is_other_file {
+        // A custom section: its id, how long the rest is, how long its name is, its name.
+        let name = version.to_be_bytes();
+        wasm.extend([0, name.len() as u8 + 1, name.len() as u8]);
+        wasm.extend(name.map(|byte| b'a' + byte % 26));
+    }
+    let toml = format!("[config]\nmode = \"number\"\nn = {}\n", version % 1_000);
+    dir.plugin_file("10-number", &wasm, &toml);
 }
 
 /// What is at the sink: what was put aside, in the order of names, which is that of time, then the rest.
@@ -390,8 +411,12 @@ fn sink(root: &Path) -> std::io::Result<String> {
     for name in names {
         text += &fs::read_to_string(root.join(name))?;
     }
-    text += &fs::read_to_string(root.join(SINK))?;
-    Ok(text)
+    match fs::read_to_string(root.join(SINK)) {
+        Ok(last) => Ok(text + &last),
+        // Put aside, and nothing came after.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(text),
+        Err(error) => Err(error),
+    }
 }
 
 /// A host's metrics, if it answers; it may be ended meanwhile.

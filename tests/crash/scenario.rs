@@ -96,6 +96,8 @@ pub struct Life {
     pub full: Option<Duration>,
     /// How long after its first event another version of the plugin is put into its place.
     pub reload: Option<Duration>,
+    /// Whether that is another file, which has to be compiled; else another configuration.
+    pub recompiles: bool,
     /// Whether the host may end by itself over what it is done: not over a lack of space.
     pub may_give_up: bool,
 }
@@ -183,7 +185,7 @@ impl Scenario {
             life(kind, places, &mut rng)
         });
         let lives = lives.collect();
-        let duplicates = if seed / 25 % 2 == 0 { 0 } else { 50 };
+        let duplicates = if seed / 25 % 2 == 0 { 0 } else { 400 };
         let (rotates, is_cold) = (rng.random_ratio(1, 3), rng.random_ratio(1, 8));
         Scenario { seed, kind: Some(kind), duplicates, rotates, is_cold, lives }
     }
@@ -234,7 +236,7 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
     };
     let full = (kind == Kind::Full).then(|| Duration::from_millis(rng.random_range(50..400)));
     let reload = rng.random_ratio(1, 3).then(|| ending.after.mul_f64(rng.random()));
-    Life { plan, seed: rng.random(), ending, full, reload, may_give_up }
+    Life { plan, seed: rng.random(), ending, full, reload, recompiles: false, may_give_up }
 }
 
 /// An operation. Kinds and places with many of them are likelier, but not as much as they are more.
