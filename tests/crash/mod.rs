@@ -96,9 +96,9 @@ fn a_kill_during_each_stage_of_rotation_loses_nothing() {
     let points = [
         "rename:1@events.jsonl",
         "create:2@events.jsonl",
-        "write:1@events.2",
+        "sync:3@events.jsonl",
         "dirsync:2@.",
-        "sync:4@events.jsonl",
+        "write:2@events.jsonl",
         "rename:2@events.jsonl",
     ];
     at_points(&points, |scenario| scenario.rotates = true);
