@@ -1,7 +1,7 @@
 //! What a host keeps when it is killed, when calls fail and when the power goes: it is started again on
 //! the same data, and then what is at the sink is held against what was sent, and against what it had
-//! counted as received. `library` tests the preloaded library by which much of this is done;
-//! `tools/crash` does many runs.
+//! counted as received. `scenario` decides what is done, `run` and `watch` do it, `check` says what must
+//! hold; `library` tests the preloaded library by which much of it is done. `tools/crash` does many runs.
 
 mod check;
 mod library;
@@ -9,6 +9,7 @@ mod many;
 mod preload;
 mod run;
 mod scenario;
+mod watch;
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ fn tell(done: u64, outcome: &Outcome) {
             outcome.scenario
         );
     }
-    if done % 100 == 0 {
+    if done.is_multiple_of(100) {
         println!("{done} runs");
     }
 }

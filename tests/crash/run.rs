@@ -3,25 +3,22 @@
 //! [`Run`].
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::check::{Lived, Seen};
 use super::preload::Preload;
-use super::scenario::{By, Census, Life, Scenario, places};
-use crate::support::{HostDir, Running, SOON, SentLine, Sim, Tally, count_lines, plugin};
+use super::scenario::{By, Census, Ending, Life, Scenario, places};
+use super::watch::Watch;
+use crate::support::{HostDir, Running, SentLine, Sim, Tally, count_lines, plugin};
 
 const STREAMS: [&str; 2] = ["ap-events", "audit-trail-events"];
 const PIPELINE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
     [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n";
 const SINK: &str = "events.jsonl";
-/// How often a running host is asked what it has received.
-const ASK: Duration = Duration::from_millis(5);
 /// After so many runs the simulator is begun anew: what it sent is kept in a file.
 const RUNS_PER_SIM: usize = 25;
 
@@ -95,8 +92,7 @@ impl Life {
 
     /// One to which nothing happens but its end.
     pub fn ended(by: By) -> Life {
-        let ending =
-            super::scenario::Ending { by, from_first: true, after: Duration::from_millis(150) };
+        let ending = Ending { by, from_first: true, after: Duration::from_millis(150) };
         Life {
             plan: String::new(),
             seed: 0,
@@ -252,7 +248,6 @@ impl Run {
     fn sent(&self) -> Vec<SentLine> {
         let mut text = String::new();
         let read = fs::File::open(&self.sent_log).and_then(|mut file| {
-            use std::io::{Seek as _, SeekFrom};
             file.seek(SeekFrom::Start(self.sent_from))?;
             file.read_to_string(&mut text)
         });
@@ -262,129 +257,9 @@ impl Run {
     }
 }
 
-/// A process while it lives.
-struct Watch {
-    root: PathBuf,
-    running: Running,
-    received: u64,
-    delivered: u64,
-    begun: Instant,
-    /// When it had received something for the first time.
-    first: Option<Instant>,
-}
-
-impl Watch {
-    fn new(root: PathBuf, running: Running) -> Watch {
-        Watch { root, running, received: 0, delivered: 0, begun: Instant::now(), first: None }
-    }
-
-    /// Watches until the process has ended, which it is made to when it is time.
-    fn until(&mut self, life: &Life, dir: &HostDir, full: &Path, end: &Path) -> Result<(), String> {
-        let (mut fill, mut reload) = (life.full, life.reload);
-        loop {
-            if let Some(status) = self.running.ended() {
-                let is_killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
-                // One that cannot even start may say so and end.
-                if is_killed || life.may_give_up || self.first.is_none() && status.code() == Some(3)
-                {
-                    return Ok(());
-                }
-                return Err(format!("the host ended by itself: {status}: {}", self.running.log()));
-            }
-            self.ask();
-            if let Some(first) = self.first
-                && reload.take_if(|after| first.elapsed() >= *after).is_some()
-            {
-                put_plugin(dir, life.seed, life.recompiles);
-            }
-            let due = if life.ending.from_first { self.first } else { Some(self.begun) };
-            if due.is_some_and(|due| due.elapsed() >= life.ending.after) {
-                match fill.take() {
-                    Some(time) => self.fill(time, full)?,
-                    None => return self.kill(life.ending.by, end),
-                }
-            }
-            if self.begun.elapsed() > SOON {
-                return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
-            }
-            std::thread::park_timeout(ASK);
-        }
-    }
-
-    /// The disk is full for a while; then the host goes on by itself.
-    fn fill(&mut self, time: Duration, full: &Path) -> Result<(), String> {
-        fs::write(full, "").map_err(|error| error.to_string())?;
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            self.ask();
-            std::thread::park_timeout(ASK);
-        }
-        fs::remove_file(full).map_err(|error| error.to_string())?;
-        let before = (self.received, self.delivered);
-        let begun = Instant::now();
-        while self.received == before.0 || self.delivered == before.1 {
-            if let Some(status) = self.running.ended() {
-                return Err(format!(
-                    "the host ended over a full disk: {status}: {}",
-                    self.running.log()
-                ));
-            }
-            if begun.elapsed() > SOON {
-                return Err(format!("does not go on after a full disk: {}", self.running.log()));
-            }
-            self.ask();
-            std::thread::park_timeout(ASK);
-        }
-        Ok(())
-    }
-
-    fn kill(&mut self, by: By, end: &Path) -> Result<(), String> {
-        // As shortly before as can be.
-        self.ask();
-        match by {
-            By::Signal => self.running.signal(Signal::KILL),
-            By::Library | By::Power => fs::write(end, "").map_err(|error| error.to_string())?,
-        }
-        self.running.wait();
-        Ok(())
-    }
-
-    fn end_in_order(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        let settled = Duration::from_millis(50);
-        // Something is on its way through, and its plugin is there.
-        while self.delivered == 0 || self.first.is_none_or(|first| first.elapsed() < settled) {
-            if let Some(status) = self.running.ended() {
-                return Err(format!("ended by itself: {status}: {}", self.running.log()));
-            }
-            if begun.elapsed() > SOON {
-                return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
-            }
-            self.ask();
-            std::thread::park_timeout(ASK);
-        }
-        self.running.terminate();
-        let status = self.running.wait();
-        if status.success() { Ok(()) } else { Err(format!("{status}: {}", self.running.log())) }
-    }
-
-    fn ask(&mut self) {
-        let Some(page) = metrics(&self.root) else { return };
-        let count = |name: &str| {
-            let prefix = format!("trommel_{name}_total{{pipeline=\"main\"}} ");
-            let value = page.lines().find_map(|line| line.strip_prefix(&prefix));
-            value.map_or(0, |value| value.parse().unwrap())
-        };
-        (self.received, self.delivered) = (count("received"), count("delivered"));
-        if self.received > 0 {
-            self.first.get_or_insert_with(Instant::now);
-        }
-    }
-}
-
 /// Puts the plugin into its place, with a configuration that is another for each version, and does not
 /// matter; `is_other_file` also makes another file of it.
-fn put_plugin(dir: &HostDir, version: u64, is_other_file: bool) {
+pub fn put_plugin(dir: &HostDir, version: u64, is_other_file: bool) {
     let mut wasm = fs::read(plugin("misbehave-transform")).unwrap();
     if is_other_file {
         // A custom section: its id, how long the rest is, how long its name is, its name.
@@ -419,20 +294,8 @@ fn sink(root: &Path) -> std::io::Result<String> {
     }
 }
 
-/// A host's metrics, if it answers; it may be ended meanwhile.
-fn metrics(root: &Path) -> Option<String> {
-    let address = fs::read_to_string(root.join("data/listen.addr")).ok()?;
-    let mut stream = TcpStream::connect(address.trim()).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page).ok()?;
-    // OpenMetrics or not, a page that was cut off ends within a line.
-    page.ends_with('\n').then_some(page)
-}
-
-/// How many events the journal held when the host started: they count as received once more. A host
-/// that says nothing of it held none.
+/// How many frames the journal held when the host started, which count as received once more: `held=N`
+/// in its log. A host that says nothing of it held none.
 fn held(log: &str) -> u64 {
     let held = log.split("held=").nth(1).unwrap_or_default();
     let digits: String = held.chars().take_while(char::is_ascii_digit).collect();

@@ -185,7 +185,7 @@ impl Scenario {
             life(kind, places, &mut rng)
         });
         let lives = lives.collect();
-        let duplicates = if seed / 25 % 2 == 0 { 0 } else { 400 };
+        let duplicates = if (seed / 25).is_multiple_of(2) { 0 } else { 400 };
         let (rotates, is_cold) = (rng.random_ratio(1, 3), rng.random_ratio(1, 8));
         Scenario { seed, kind: Some(kind), duplicates, rotates, is_cold, lives }
     }
