@@ -3,7 +3,7 @@
 //! a power loss that drops what was not synced. Everything else passes through untouched.
 //!
 //! What it is told stands in the environment, under names that are none of the host's (which begin with
-//! `TROMMEL_`, and must be known to it); see [`plan`] for the grammar.
+//! `TROMMEL_`, and must be known to it); see `plan` for the grammar.
 //!
 //! | variable | meaning |
 //! |---|---|

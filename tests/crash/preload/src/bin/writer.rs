@@ -1,7 +1,7 @@
 //! A program whose calls are known, to test the library on: does what its arguments say, one after the
 //! other, and prints a line for each that failed.
 //!
-//! `make PATH`, `open PATH`, `write PATH OFFSET BYTE COUNT`, `append PATH BYTE COUNT`, `sync PATH`,
+//! `make PATH`, `empty PATH` (makes or cuts it), `write PATH OFFSET BYTE COUNT`, `append PATH BYTE COUNT`, `sync PATH`,
 //! `syncdir PATH`, `cut PATH SIZE`, `move FROM TO`, `remove PATH`, `mkdir PATH`, `rmdir PATH`,
 //! `copy FROM TO`, `wait PATH` (until that file is there). A file stays open from its first use.
 
