@@ -4,7 +4,7 @@
 CARGO := cargo
 TROMMEL := target/release/trommel
 
-.PHONY: build plugins python demo test check bench clean-guests
+.PHONY: build plugins python crash demo test check bench clean-guests
 
 # The program: target/release/trommel
 build:
@@ -19,13 +19,18 @@ plugins:
 python:
 	tools/python-env
 
+# The library that tests load before the C library: target/crash
+crash:
+	tools/build-crash
+
 # A simulated Central, the bundled plugins, an alert and a reload, to look at; DEMO_SECONDS=30
 demo: build plugins
 	@tools/demo
 
-test: build plugins python
+test: build plugins python crash
 	$(CARGO) test --locked --release
 	tools/test-plugins
+	tools/build-crash --test
 	tools/instructions
 
 # Format, lints and documentation, warnings denied
@@ -34,6 +39,7 @@ check:
 	$(CARGO) clippy --locked --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --release --no-deps
 	tools/check-plugins
+	tools/build-crash --check
 
 # Figures, beside those of the vendor's client: target/bench/table.txt
 bench: build plugins python

@@ -12,6 +12,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod config_reload;
+mod crash;
 mod decode;
 mod egress;
 mod examples;

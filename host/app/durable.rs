@@ -8,9 +8,8 @@ use super::data_dir::sync_dir;
 use super::{StartError, environment};
 use crate::alert::Alert;
 use crate::config::{Begin, Config, JournalConfig, PipelineConfig};
-use crate::journal::{Journal, Kept as Room, Retention};
+use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
-use crate::seglog::OpenError;
 use crate::store::{Commit, Loaded, News, Record, Saved, Store};
 use crate::text::now_micros;
 

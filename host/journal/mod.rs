@@ -21,7 +21,8 @@ pub use retention::{Kept, Retention};
 use self::count::Counting;
 use crate::config::JournalConfig;
 use crate::frame::Chunk;
-use crate::seglog::{AppendError, Found, Log, NotClosed, OpenError, Options, SegmentInfo};
+use crate::seglog::{AppendError, Log, Options};
+pub use crate::seglog::{Found, NotClosed, OpenError, SegmentInfo};
 use crate::tally::Tally;
 
 /// How long a source that finds no room waits before it looks again.

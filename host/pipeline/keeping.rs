@@ -13,9 +13,8 @@ use super::Shared;
 use super::draft::{Draft, Ready};
 use super::halving::Stopped;
 use crate::alert::Told;
-use crate::seglog::AppendError;
 use crate::state::State;
-use crate::store::{Record, Saved, Store};
+use crate::store::{AppendError, Record, Saved, Store};
 use crate::text::now_micros;
 
 /// How much of dead letters may wait for a commit.

@@ -21,7 +21,8 @@ pub use records::{
 };
 
 use self::image::Image;
-use crate::seglog::{AppendError, Entry, Log, NotClosed, OpenError, Options};
+pub use crate::seglog::{AppendError, NotClosed, OpenError};
+use crate::seglog::{Entry, Log, Options};
 use crate::text::now_micros;
 
 /// Version of the records.

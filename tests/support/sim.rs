@@ -52,15 +52,22 @@ pub struct SentLine {
 impl Sim {
     /// Starts `trommel sim central` with a ledger, a sent log and these arguments besides.
     pub fn start(args: &[&str]) -> Sim {
+        Sim::launch(args, true)
+    }
+
+    /// The same without a ledger, which waits for whatever may still be sent again.
+    pub fn without_ledger(args: &[&str]) -> Sim {
+        Sim::launch(args, false)
+    }
+
+    fn launch(args: &[&str], with_ledger: bool) -> Sim {
         let dir = TempDir::new().unwrap();
         let (out, log) = (dir.path().join("ready.json"), dir.path().join("sim.log"));
         let mut command = Command::new(TROMMEL);
-        command
-            .args(["sim", "central", "--tls-dir"])
-            .arg(dir.path().join("tls"))
-            .arg("--ledger")
-            .arg(dir.path().join("ledger.jsonl"))
-            .args(args);
+        command.args(["sim", "central", "--tls-dir"]).arg(dir.path().join("tls")).args(args);
+        if with_ledger {
+            command.arg("--ledger").arg(dir.path().join("ledger.jsonl"));
+        }
         // Unless the test wants it elsewhere.
         if !args.contains(&"--sent") {
             command.arg("--sent").arg(dir.path().join("sent.jsonl"));

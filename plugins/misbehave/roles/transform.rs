@@ -6,14 +6,18 @@ use trommel_plugin::raw::transform::exports::trommel::plugin::transform::{
     Guest as RawTransform, Outcomes,
 };
 use trommel_plugin::raw::types::{self, Dictionary, Fault};
-use trommel_plugin::{Batch, Description, Event, Fields, Plugin, Wants};
+use trommel_plugin::{Batch, Description, Event, Fields, Plugin, Wants, state};
 
-/// The ways of this role. The first three are good ones, to tell which plugin an event has passed.
+/// The ways of this role. The first four are good ones, to tell which plugin an event has passed, and
+/// how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
     /// Adds the member `stamp` with the number `n` to the payload.
     Stamp,
+    /// Adds the attributes `count`, the running number of the event, and `countoftype`, that among those
+    /// of its type; both are kept in `state`.
+    Number,
     /// Puts two copies, or `amount`, in the place of the event.
     Split,
     /// Drops the event.
@@ -82,6 +86,13 @@ impl Bad {
             outcomes.data.push_str(lines);
         };
         match mode {
+            Mode::Number => {
+                answer(1, &format!("{}\n", event.data()));
+                let (count, of_type) = (state::add("number", 1), state::add(event.ty(), 1));
+                let attributes = outcomes.attributes.get_or_insert_default();
+                let line = format!("{{\"count\":{count},\"countoftype\":{of_type}}}\n");
+                attributes.push_str(&line);
+            }
             Mode::Stamp => answer(1, &format!("{}\n", stamped(event.data(), self.0.n))),
             Mode::Split => {
                 let copies = self.0.amount.unwrap_or(2);

@@ -1,0 +1,51 @@
+//! How the process ends: killed, or without power. Both can also come from a file that somebody
+//! makes, whatever the process does just then.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::world::{World, with};
+use crate::{carry, sys};
+
+/// How often it is looked whether that file is there.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// SIGKILL. What is not synced is still there for the next process, and still not synced.
+pub fn kill(world: &mut World) -> ! {
+    carry::hand_on(world);
+    sys::die();
+}
+
+/// Drops what does not survive, then kills.
+pub fn lose(world: &mut World) -> ! {
+    let (mut dropped, mut pages) = (0, 0);
+    for file in world.files.values_mut() {
+        let (lost, of) = file.lose(&mut world.coin);
+        dropped += lost;
+        pages += of;
+    }
+    let (undone, changes) = world.names.lose(&mut world.coin);
+    world.tell(&format!(
+        "# power lost: {dropped} of {pages} pages, {undone} of {changes} changes of names\n"
+    ));
+    sys::die();
+}
+
+/// Starts the thread that waits for the file, if there is one to wait for.
+pub fn watch_once() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let thread = std::thread::Builder::new().name("crash".to_owned());
+        if thread.spawn(watch).is_err() {
+            sys::give_up("cannot start a thread");
+        }
+    });
+}
+
+fn watch() {
+    let Some(Some(awaited)) = with(|world| world.plan.awaited.clone()) else { return };
+    while !sys::exists(&awaited.file) {
+        std::thread::sleep(LOOK);
+    }
+    with(|world| if awaited.is_power { lose(world) } else { kill(world) });
+}
