@@ -20,6 +20,11 @@ pub trait Disk: Send + Sync {
     fn open(&self, name: &str, is_writable: bool) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes an empty file; what has the name is overwritten.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// The same, for writing whole aligned blocks of memory to whole blocks of the file past the page
+    /// cache, where the file system can; elsewhere a file like any other.
+    fn create_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.create(name)
+    }
     /// Gives a file another name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
@@ -73,6 +78,17 @@ impl Disk for Dir {
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(true).mode(0o600);
         Ok(Arc::new(how.open(self.0.join(name))?))
+    }
+
+    fn create_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(true).mode(0o600);
+        how.custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed());
+        match how.open(self.0.join(name)) {
+            Ok(file) => Ok(Arc::new(file)),
+            // Not every file system knows how.
+            Err(_) => self.create(name),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

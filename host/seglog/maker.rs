@@ -50,9 +50,17 @@ impl Spare {
         size: u64,
         go_on: impl Fn() -> bool,
     ) -> io::Result<Spare> {
-        let file = disk.create(&name)?;
-        match fill(&*file, size, go_on).and_then(|()| disk.sync_dir()) {
-            Ok(()) => Ok(Spare { name, size, file }),
+        // Past the page cache: zeros that nobody reads would drive out of it what is read, and cost most
+        // of what they cost.
+        let filled = disk.create_direct(&name).and_then(|file| fill(&*file, size, &go_on));
+        let filled = match filled {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                disk.create(&name).and_then(|file| fill(&*file, size, &go_on))
+            }
+            filled => filled,
+        };
+        match filled.and_then(|()| disk.sync_dir()).and_then(|()| disk.open(&name, true)) {
+            Ok(file) => Ok(Spare { name, size, file }),
             Err(error) => {
                 // Already in trouble; what stays is found at the next start.
                 let _ = disk.remove(&name);
@@ -88,8 +96,11 @@ impl Spare {
     }
 }
 
-fn fill(file: &dyn DiskFile, size: u64, go_on: impl Fn() -> bool) -> io::Result<()> {
-    let zeros = vec![0; PIECE.min(size as usize)];
+fn fill(file: &dyn DiskFile, size: u64, go_on: &impl Fn() -> bool) -> io::Result<()> {
+    let buffer = vec![0u8; PIECE + BLOCK as usize];
+    // Aligned as a file that is written past the page cache wants it.
+    let begin = buffer.as_ptr().align_offset(BLOCK as usize).min(BLOCK as usize);
+    let zeros = &buffer[begin..begin + PIECE.min(size as usize)];
     let mut at = 0;
     while at < size {
         if !go_on() {
