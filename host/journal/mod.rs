@@ -121,6 +121,14 @@ impl Journal {
         self.counting.hold(|| say(self.log.next_seq()));
     }
 
+    /// Waits until all that is in it by now is durable.
+    pub async fn settled(&self) {
+        let last = self.next_seq() - 1;
+        let mut durable = self.watch();
+        // Its other end is here.
+        let _ = durable.wait_for(|durable| *durable >= last).await;
+    }
+
     /// The number that the next record gets.
     pub fn next_seq(&self) -> u64 {
         self.log.next_seq()
