@@ -10,6 +10,7 @@ use crate::config::{Begin, JournalConfig, PipelineConfig};
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
 use crate::store::{Commit, Loaded, Record, Saved, Store};
+use crate::telemetry::DurableView;
 use crate::text::now_micros;
 
 /// How long it may take at the end until all is durable, with the time of grace before less than 10 s.
@@ -201,6 +202,11 @@ impl Durable {
             (None, false) => tracing::info!("the journal is written again"),
         }
         self.told = now;
+    }
+
+    /// What is shown of it.
+    pub fn view(&self) -> DurableView {
+        DurableView { journal: Arc::clone(&self.journal), store: Arc::clone(&self.store) }
     }
 
     /// What survives what, in plain words.

@@ -177,6 +177,7 @@ impl App {
             reloads: Arc::clone(&news.reloads),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
+            durable: durable.as_ref().map(Durable::view),
             ending: ending.clone(),
             fatal: shown_fatal,
         };

@@ -158,16 +158,14 @@ impl Pipelines {
 
     /// Those that drain, now or soon, and have events that must come before the first of a new
     /// pipeline: of the same name, or with a source and a sink in common. Pipelines that take from
-    /// `trommel` do not wait: others wait for them, when they have alerts to tell.
+    /// `trommel` do not wait: others wait for them, when they have alerts to tell. With a journal nobody
+    /// waits for them, and they do wait for one of their name.
     fn predecessors(
         &self,
         config: &PipelineConfig,
         sinks: &[SharedSink],
         all: &Config,
     ) -> Vec<Predecessor> {
-        if is_built_in(config) {
-            return Vec::new();
-        }
         let stays = |name: &str| {
             let config = all.pipelines.iter().find(|pipeline| pipeline.name == name);
             config.is_some_and(|config| self.keeps(config))
@@ -179,7 +177,11 @@ impl Pipelines {
             let shares_source = old.from.iter().any(|source| config.from.contains(source));
             let is_ours = |sink: &SharedSink| sinks.iter().any(|ours| ours.is_same_place(sink));
             let shares_sink = || pipeline.wiring().sinks.iter().any(is_ours);
-            old.name == config.name || (shares_source && shares_sink())
+            let is_namesake = old.name == config.name;
+            if is_built_in(config) {
+                return is_namesake && pipeline.is_kept;
+            }
+            is_namesake || (shares_source && shares_sink())
         };
         let before = leaving.chain(about_to_leave).filter(comes_before);
         let predecessor = |(old, pipeline): (&PipelineConfig, &Pipeline)| {

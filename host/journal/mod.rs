@@ -149,6 +149,11 @@ impl Journal {
         self.log.trouble()
     }
 
+    /// Whether it may not grow any more, and has to.
+    pub fn is_full(&self) -> bool {
+        self.log.is_full()
+    }
+
     /// Its segments, the oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.log.segments()

@@ -213,7 +213,7 @@ pub struct Pipeline {
     /// Whether it takes from the source `trommel`, and so ends after all others.
     pub is_built_in: bool,
     /// Whether it is kept how far it came.
-    is_kept: bool,
+    pub is_kept: bool,
     /// What became of its events.
     pub tally: Arc<Tally>,
     /// Why it is held, if it is.
