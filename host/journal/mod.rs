@@ -6,6 +6,8 @@ mod count;
 mod feed;
 mod frames;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

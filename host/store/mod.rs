@@ -7,6 +7,8 @@ mod image;
 mod letters;
 mod ranges;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
