@@ -58,7 +58,9 @@ async fn each_takes_its_sources_and_a_change_takes_effect_at_a_record() {
     // It ends at a record, whatever comes after.
     let end = feed.end();
     put(&journal, "b", 5..6);
-    journal.cut(|at| drop(end.send_replace(Some(at))));
+    journal.cut(|at| {
+        end.send_replace(Some(at));
+    });
     put(&journal, "b", 6..9);
     journal.settled().await;
     assert_eq!(all(&journal, &mut feed).await.0, ["b5"]);

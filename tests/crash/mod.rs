@@ -53,6 +53,7 @@ fn a_host_to_which_nothing_happens_passes() {
 #[test]
 fn a_killed_host_without_a_journal_does_not_pass() {
     let mut bed = Bed::new(None);
+    bed.has_journal = false;
     let mut scenario = Scenario::peaceful(0);
     scenario.lives = vec![Life::ended(By::Signal)];
     let error = one(&mut bed, scenario).result.unwrap_err();
