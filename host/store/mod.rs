@@ -355,8 +355,8 @@ fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
         .collect();
     for range in lost {
         notes.push(format!(
-            "store: records {} to {} cannot be read; dead letters that were in them are in \
-             dead-letters.jsonl alone",
+            "store: records {} to {} cannot be read; a pipeline whose last commits they were goes on \
+             from the commit before, and dead letters in them are in dead-letters.jsonl alone",
             range.start,
             range.end - 1
         ));

@@ -144,7 +144,8 @@ fn holds(model: &Model, image: &Image, seed: u64) {
         assert_eq!(saved.cursor, *cursor, "seed {seed}");
         let found = saved.states.get("p").cloned().unwrap_or_default();
         assert_eq!(&found, state, "seed {seed}, {name} at {}", saved.number);
-        assert_eq!(saved.is_set_back, saved.number != model.numbers[name], "seed {seed}");
+        // Where its last commits are lost nothing says whose they were.
+        assert!(!saved.is_set_back || saved.number != model.numbers[name], "seed {seed}");
     }
     for (pipeline, number, path, generation, part) in &model.wrote {
         let is_before = image.pipelines.get(pipeline).is_some_and(|saved| *number <= saved.number);
@@ -189,7 +190,8 @@ fn nothing_below_the_floor_is_needed() {
         assert_eq!(image.files, whole.files, "seed {seed}");
         // A pipeline may lose its last whole commit, and goes back no further than the journal is kept.
         let journal_floor = model.image.journal_floor().unwrap();
-        for wholes in model.image.wholes.values() {
+        let wholes = model.image.wholes.values();
+        for wholes in wholes.filter(|wholes| wholes[0] != wholes[1]) {
             let lost = left.iter().filter(|(number, _)| *number != wholes[0].0).cloned();
             let image = read(&lost.collect::<Vec<_>>());
             assert!(image.pipelines.values().all(|saved| saved.cursor >= journal_floor));
@@ -379,8 +381,9 @@ fn flips(times: u64, seed: u64) {
         let found = saved.states["p"]["k"].value.as_deref();
         assert_eq!(found, Some(value.as_str()), "seed {seed}, byte {at}");
         if saved.number < 40 {
-            let says = "pipeline \"main\" is restored as of";
-            assert!(loaded.notes.iter().any(|note| note.contains(says)), "{:?}", loaded.notes);
+            let says = ["pipeline \"main\" is restored as of", "goes on from the commit before"];
+            let is_told = |note: &String| says.iter().any(|says| note.contains(says));
+            assert!(loaded.notes.iter().any(is_told), "{:?}", loaded.notes);
         }
         let letters = details(&store).len();
         assert!(letters >= 39 && (letters == 40 || loaded.is_damaged), "{letters}, byte {at}");

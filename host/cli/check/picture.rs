@@ -44,14 +44,14 @@ pub(super) fn rows(config: &Config, plugins: &Plugins) -> Vec<Row> {
 
 fn row(config: &Config, pipeline: &PipelineConfig, plugins: &Plugins) -> Row {
     let is_built_in = pipeline.from.iter().any(|source| source == BUILT_IN_SOURCE);
-    let through = match resolve(plugins, pipeline.through.as_deref(), is_built_in) {
+    let through: Vec<Step> = match resolve(plugins, pipeline.through.as_deref(), is_built_in) {
         Ok(chain) => chain.iter().map(|factory| step(factory.info())).collect(),
         // It would be held; what is wrong stands among the problems.
         Err(_) => pipeline.through.iter().flatten().map(|name| not_loaded(name)).collect(),
     };
     let mut delivery: Vec<Delivery> = Vec::new();
     let has_journal = config.journal.is_some();
-    for step in through.iter().filter(|step: &&Step| step.role == Some(Role::Export.name())) {
+    for step in through.iter().filter(|step| step.role == Some(Role::Export.name())) {
         let is = if has_journal { AT_LEAST_ONCE } else { IN_MEMORY };
         delivery.push(Delivery { to: step.plugin.clone(), is });
     }
