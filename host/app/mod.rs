@@ -36,7 +36,7 @@ use crate::telemetry::{self, StatusReport, View};
 use crate::text::now_micros;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
-const GRACE: Duration = Duration::from_secs(7);
+const GRACE: Duration = Duration::from_secs(6);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How often the host looks at least whether all of it is alive.
@@ -117,6 +117,7 @@ impl App {
             dead_letters: Arc::new(dead_letters),
             reloads: Arc::default(),
             runtime: Handle::current(),
+            opened: CancellationToken::new(),
             stop: stop.clone(),
         });
 
@@ -135,7 +136,7 @@ impl App {
             board: Arc::clone(&board),
             announce: {
                 let news = Arc::clone(&news);
-                Arc::new(move |pipeline, alerts| news.tell_alerts(pipeline, alerts))
+                Arc::new(move |pipeline: &str, alerts: &[_]| news.tell_alerts(pipeline, alerts))
             },
             on_fatal: {
                 let shown = Arc::clone(&shown_fatal);
@@ -152,16 +153,14 @@ impl App {
         let mut pipelines = Pipelines::new(shared);
         let mut sources = Sources::new(&config.data_dir);
         let streams = sources.prepare(config)?;
-        if let Some(durable) = &mut durable {
-            durable.release_others(config);
-        }
-        let untold = durable.as_ref().map(Durable::untold).unwrap_or_default();
         let plan = pipelines.prepare(config, &mut durable)?;
         pipelines.commit(plan, durable.as_ref());
         news.tell_to(pipelines.inputs_for(BUILT_IN_SOURCE));
         drop(opened);
-        if let Some(durable) = &durable {
-            durable.tell(untold, |pipeline, alerts| news.tell_alerts(pipeline, alerts)).await;
+        news.opened.cancel();
+        if let Some(durable) = &mut durable {
+            durable.release_others(&|name| pipelines.has(name));
+            durable.has_started();
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
@@ -178,6 +177,7 @@ impl App {
             reloads: Arc::clone(&news.reloads),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
+            durable: durable.as_ref().map(Durable::view),
             ending: ending.clone(),
             fatal: shown_fatal,
         };
@@ -310,11 +310,13 @@ impl App {
     }
 
     fn look_after(&mut self) -> Result<(), String> {
-        if let Some(durable) = &mut self.durable {
-            durable.look_after();
-        }
         if self.pipelines.look_after()? {
             self.show();
+        }
+        if let Some(durable) = &mut self.durable {
+            // Those that have drained, and those of a configuration that did not take effect.
+            durable.release_others(&|name| self.pipelines.has(name));
+            durable.look_after();
         }
         if self.folder.is_finished() {
             return Err("the thread that loads plugins ended by itself".to_owned());

@@ -35,6 +35,8 @@ pub(super) struct News {
     pub dead_letters: Arc<DeadLetters>,
     pub reloads: Arc<ReloadMeter>,
     pub runtime: Handle,
+    /// Cancelled once the pipelines that take from `trommel` are there.
+    pub opened: CancellationToken,
     pub stop: CancellationToken,
 }
 
@@ -55,10 +57,14 @@ impl News {
         }
     }
 
-    /// Called on a pipeline's thread, which waits while there is no room: none of them takes from
-    /// `trommel`, so none waits for itself.
-    pub fn tell_alerts(&self, pipeline: &str, alerts: Vec<ToldAlert>) {
-        let Some(source) = self.source() else { return };
+    /// Called on a thread of a pipeline, which waits while there is no room: none of them takes from
+    /// `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
+    pub fn tell_alerts(&self, pipeline: &str, alerts: &[ToldAlert]) -> bool {
+        let opened = self.stop.run_until_cancelled(self.opened.cancelled());
+        if self.runtime.block_on(opened).is_none() {
+            return false;
+        }
+        let Some(source) = self.source() else { return false };
         let frames: Vec<_> = alerts
             .iter()
             .map(|told| {
@@ -69,7 +75,7 @@ impl News {
             })
             .collect();
         let lines: String = frames.iter().map(|frame| source.line(frame)).collect();
-        for ToldAlert { alert, .. } in &alerts {
+        for ToldAlert { alert, .. } in alerts {
             let said = |name: &str| alert.data[name].as_str().unwrap_or_default().to_owned();
             let (edge, severity) = (said("edge"), said("severity"));
             tracing::warn!(key = alert.subject, severity, "alert {edge}: {}", said("summary"));
@@ -78,10 +84,11 @@ impl News {
             tracing::error!(%error, "alerts.jsonl cannot be written; the pipeline waits");
             let wait = tokio::time::sleep(Duration::from_secs(1));
             if self.runtime.block_on(self.stop.run_until_cancelled(wait)).is_none() {
-                break;
+                return false;
             }
         }
-        self.runtime.block_on(self.stop.run_until_cancelled(source.send(frames)));
+        let sent = self.runtime.block_on(self.stop.run_until_cancelled(source.send(frames)));
+        sent == Some(true)
     }
 
     /// Called on the thread that loads plugins, which must never wait for a pipeline: that pipeline

@@ -89,7 +89,7 @@ impl Feed {
         &self.interests
     }
 
-    /// How many frames it gave.
+    /// How many frames it gave, or told to be lost.
     pub fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
     }
@@ -184,8 +184,9 @@ impl Feed {
                 }
             }
         }
-        let count: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
-        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        let frames: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
+        let lost: u64 = taken.lost.iter().map(|lost| lost.end - lost.start).sum();
+        self.taken.fetch_add(frames as u64 + lost, Ordering::Relaxed);
         taken
     }
 

@@ -6,6 +6,8 @@ mod count;
 mod feed;
 mod frames;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -121,6 +123,14 @@ impl Journal {
         self.counting.hold(|| say(self.log.next_seq()));
     }
 
+    /// Waits until all that is in it by now is durable.
+    pub async fn settled(&self) {
+        let last = self.next_seq() - 1;
+        let mut durable = self.watch();
+        // Its other end is here.
+        let _ = durable.wait_for(|durable| *durable >= last).await;
+    }
+
     /// The number that the next record gets.
     pub fn next_seq(&self) -> u64 {
         self.log.next_seq()
@@ -139,6 +149,11 @@ impl Journal {
     /// What keeps it from being written, in words, while something does.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
+    }
+
+    /// Whether it may not grow any more, and has to.
+    pub fn is_full(&self) -> bool {
+        self.log.is_full()
     }
 
     /// Its segments, the oldest first.

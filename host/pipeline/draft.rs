@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::Told;
-use crate::sink::{Handle, Wrote};
+use crate::sink::Wrote;
 use crate::state::{Change, State};
-use crate::store::{Commit, Letter, LetterId, News, Raised, Ranges, Written};
+use crate::store::{Commit, Handle, Letter, LetterId, News, Raised, Ranges, Written};
 
 /// What is to be committed.
 #[derive(Default)]

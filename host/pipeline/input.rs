@@ -155,6 +155,13 @@ impl Input {
         }
     }
 
+    /// Waits until what was put in survives a crash, as far as it ever will.
+    pub async fn settled(&self) {
+        if let Input::Journal(journal) = self {
+            journal.settled().await;
+        }
+    }
+
     /// Gives up frames that there is no time left to put in. Those of a queue stay in flight; those
     /// that are not in the journal were never received.
     pub fn abandon(&self, frames: u64) {

@@ -135,9 +135,16 @@ impl Image {
 
     fn written(&mut self, file: FileId, parts: &[(u64, u64)]) {
         let image = self.files.entry(file.path).or_default();
-        if image.id != (file.dev, file.ino, file.generation) {
-            // Of a file that is no longer there under this name.
-            return;
+        let id = (file.dev, file.ino, file.generation);
+        if image.id != id {
+            if file.generation <= image.id.2 {
+                // Of a file that is no longer there under this name.
+                return;
+            }
+            // What said where it begins cannot be read: better lines that come again than lines
+            // that are cut off and do not.
+            *image = FileImage { id, kept: Ranges::default() };
+            image.kept.insert(0, parts.first().map_or(0, |(from, _)| *from));
         }
         for (from, to) in parts {
             image.kept.insert(*from, *to);

@@ -162,6 +162,7 @@ impl std::str::FromStr for LetterId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileId {
     /// Where it was opened.
+    #[serde(with = "path_bytes")]
     pub path: PathBuf,
     /// Its device.
     pub dev: u64,
@@ -208,4 +209,21 @@ pub struct Gap {
     pub last_id: String,
     /// Id of the first event after.
     pub first_id: String,
+}
+
+/// Paths as they are: not all are UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::from_vec(Vec::deserialize(from)?).into())
+    }
 }

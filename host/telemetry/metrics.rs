@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::names::{self, Family};
 use super::process::Process;
-use super::{PipelineView, SinkView, View};
+use super::{DurableView, PipelineView, SinkView, View};
 use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
 use crate::runner::{Figure, Plugins, Reason};
@@ -94,6 +94,7 @@ impl Collector for Source {
         calls(&mut out, view)?;
         reloads(&mut out, &view.reloads)?;
         sinks(&mut out, view)?;
+        durable(&mut out, view)?;
         out.one(&names::ALERTS, &[], Value::Count(view.board.len() as u64))?;
         process(&mut out, &Process::read())
     }
@@ -372,6 +373,20 @@ fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
         let mut sinks = all.iter();
         let is_failing = |s: &SinkView| Value::Count(s.trouble.now().is_some().into());
         sinks.try_for_each(|s| samples.add(&[&s.name], is_failing(s)))
+    })
+}
+
+fn durable(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    type Get = fn(&DurableView) -> u64;
+    let families: [(&Family, Get); 5] = [
+        (&names::JOURNAL_BYTES, |durable| durable.journal.bytes()),
+        (&names::JOURNAL_SEGMENTS, |durable| durable.journal.segments().len() as u64),
+        (&names::JOURNAL_FULL, |durable| durable.journal.is_full().into()),
+        (&names::STORE_BYTES, |durable| durable.store.bytes()),
+        (&names::DEAD_LETTERS_STORED, |durable| durable.store.letter_count()),
+    ];
+    families.into_iter().try_for_each(|(family, get)| {
+        out.one(family, &[], Value::Count(view.durable.as_ref().map_or(0, get)))
     })
 }
 

@@ -19,11 +19,13 @@ pub use status::{PipelineRow, SinkRow, StatusReport};
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
 use crate::histogram::Histogram;
+use crate::journal::Journal;
 use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
 use crate::pipeline::{Pipeline, Queue};
 use crate::runner::Plugins;
 use crate::sink::{SharedSink, SharedTrouble};
 use crate::source::SharedStatus;
+use crate::store::Store;
 use crate::swap::Swap;
 use crate::tally::Tally;
 
@@ -47,10 +49,21 @@ pub struct View {
     pub board: Arc<Board>,
     /// Where dead letters are counted.
     pub dead_letters: Arc<DeadLetters>,
+    /// What survives the process, if anything does.
+    pub durable: Option<DurableView>,
     /// Cancelled once the host is about to end in order.
     pub ending: CancellationToken,
     /// What the host cannot go on after, once it has happened.
     pub fatal: Arc<OnceLock<String>>,
+}
+
+/// What is shown of what survives.
+#[derive(Clone)]
+pub struct DurableView {
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// The store beside it.
+    pub store: Arc<Store>,
 }
 
 /// What is shown of a pipeline.
@@ -146,6 +159,7 @@ mod tests {
             reloads: Arc::default(),
             board: Arc::default(),
             dead_letters: Arc::new(dead_letters),
+            durable: None,
             started: crate::text::now_micros(),
             ending: CancellationToken::new(),
             fatal: Arc::default(),

@@ -107,6 +107,16 @@ families! {
     SINK_FAILING: Gauge "trommel_sink_failing" ["sink"]
         "1 while the sink fails and a pipeline waits for it.";
 
+    JOURNAL_BYTES: Gauge "trommel_journal_bytes" []
+        "Size of the journal on disk, without segments made ahead; 0 where there is none.";
+    JOURNAL_SEGMENTS: Gauge "trommel_journal_segments" [] "Segments of the journal.";
+    JOURNAL_FULL: Gauge "trommel_journal_full" []
+        "1 while the journal is full of what a pipeline has not taken, and sources wait.";
+    STORE_BYTES: Gauge "trommel_store_bytes" []
+        "Size of the store on disk: cursors, state, dead letters, gaps.";
+    DEAD_LETTERS_STORED: Gauge "trommel_dead_letters_stored" []
+        "Dead letters in the store that nobody is done with.";
+
     CONFIG_RELOADS: Counter "trommel_config_reloads" ["result"]
         "Times that the configuration was read again: applied, unchanged, or failed, and then all goes on as before.";
 
