@@ -5,6 +5,7 @@ mod data_dir;
 mod durable;
 mod news;
 mod pipelines;
+mod recall;
 mod reload;
 mod sources;
 
@@ -28,6 +29,7 @@ use crate::alert::Board;
 use crate::config::{BUILT_IN_SOURCE, Config, ConfigError};
 use crate::dead_letter::{Appender, DeadLetters};
 use crate::decode::{Decoder, Registry};
+use crate::gap::Ledger;
 use crate::pipeline::{Outputs, Pipeline, Shared};
 use crate::plugin::{Compiler, Engine, Folder, Loader};
 use crate::source::BuiltIn;
@@ -39,6 +41,8 @@ use crate::text::now_micros;
 const GRACE: Duration = Duration::from_secs(7);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+/// How long writing gaps may take at the end.
+const GAPS_WITHIN: Duration = Duration::from_secs(1);
 /// How often the host looks at least whether all of it is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -81,6 +85,7 @@ pub struct App {
     /// Tells those who watch that the host is about to end.
     ending: CancellationToken,
     news: Arc<News>,
+    gaps: Arc<Ledger>,
     folder: Folder,
     server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
@@ -150,8 +155,14 @@ impl App {
             stop: stop.clone(),
         };
         let mut pipelines = Pipelines::new(shared);
-        let mut sources = Sources::new(&config.data_dir);
+        let gaps = start_ledger(durable.as_ref(), &news)?;
+        let mut sources = Sources::new(&config.data_dir, Arc::clone(&gaps));
         let streams = sources.prepare(config)?;
+        let memories = sources.remember(config);
+        match &durable {
+            Some(durable) => durable.recall(memories, &gaps)?,
+            None => memories.iter().for_each(|(_, memory)| memory.set_ready()),
+        }
         if let Some(durable) = &mut durable {
             durable.release_others(config);
         }
@@ -176,6 +187,7 @@ impl App {
             sinks: pipelines.sink_views().into(),
             plugins: folder.plugins(),
             reloads: Arc::clone(&news.reloads),
+            gaps: Arc::clone(&gaps),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
             ending: ending.clone(),
@@ -196,6 +208,7 @@ impl App {
             stop,
             ending,
             news,
+            gaps,
             folder,
             server,
             fatal,
@@ -312,6 +325,7 @@ impl App {
     fn look_after(&mut self) -> Result<(), String> {
         if let Some(durable) = &mut self.durable {
             durable.look_after();
+            durable.tell_lost(&self.gaps);
         }
         if self.pipelines.look_after()? {
             self.show();
@@ -356,6 +370,8 @@ impl App {
             }
         }
         if let Some(durable) = &self.durable {
+            durable.tell_lost(&self.gaps);
+            self.gaps.close(GAPS_WITHIN);
             durable.close();
         }
         self.server.abort();
@@ -374,6 +390,12 @@ async fn wait_for(pipelines: &[&Pipeline], deadline: Option<Instant>) {
     while !is_over() && pipelines.iter().any(|pipeline| !pipeline.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn start_ledger(durable: Option<&Durable>, news: &Arc<News>) -> Result<Arc<Ledger>, StartError> {
+    let (store, news) = (durable.map(|durable| Arc::clone(&durable.store)), Arc::clone(news));
+    let ledger = Ledger::start(store, Box::new(move |gap, phase| news.tell_gap(gap, phase)));
+    ledger.map_err(environment("cannot start a thread".to_owned(), ""))
 }
 
 fn start_folder(

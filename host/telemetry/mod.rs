@@ -18,6 +18,7 @@ pub use status::{PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
+use crate::gap::Ledger;
 use crate::histogram::Histogram;
 use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
 use crate::pipeline::{Pipeline, Queue};
@@ -43,6 +44,8 @@ pub struct View {
     pub plugins: tokio::sync::watch::Receiver<Arc<Plugins>>,
     /// What became of files in the plugin directory.
     pub reloads: Arc<ReloadMeter>,
+    /// The gaps.
+    pub gaps: Arc<Ledger>,
     /// The alerts that are raised.
     pub board: Arc<Board>,
     /// Where dead letters are counted.
@@ -144,6 +147,7 @@ mod tests {
             sinks: Swap::default(),
             plugins,
             reloads: Arc::default(),
+            gaps: Ledger::start(None, Box::new(|_, _| {})).unwrap(),
             board: Arc::default(),
             dead_letters: Arc::new(dead_letters),
             started: crate::text::now_micros(),
