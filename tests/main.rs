@@ -18,6 +18,7 @@ mod egress;
 mod examples;
 mod fail_closed;
 mod frames;
+mod gaps;
 mod hostile;
 mod matrix;
 mod misbehave;
