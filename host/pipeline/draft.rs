@@ -69,6 +69,16 @@ impl Draft {
         }
     }
 
+    /// The next record of the journal.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Whether it holds all there is, and not only what changed.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Takes over all that plugins remember, and all alerts that are raised.
     pub fn whole<'a>(
         &mut self,

@@ -30,6 +30,8 @@ pub(super) struct Keeping {
     number: u64,
     /// Number of the last alert to be told.
     news: u64,
+    /// Where it was at the last two commits that were whole: the journal is kept from the older one on.
+    wholes: [u64; 2],
     begun: Option<Instant>,
     committer: Committer,
 }
@@ -69,6 +71,7 @@ impl Keeping {
             // One of the same name may have gone on after this one was made.
             number: store.number(pipeline),
             news: news.max(store.told(pipeline)),
+            wholes: [0; 2],
             begun: None,
             committer: Committer::start(pipeline, store, shared)?,
         })
@@ -95,6 +98,12 @@ impl Keeping {
         } else {
             self.draft.states(states);
         }
+    }
+
+    /// Whether it holds back more of the journal than it has to, so that it is to commit though nothing
+    /// more comes: where the journal is full nothing will, until it does.
+    pub fn holds_back(&self) -> bool {
+        self.wholes[1] < self.draft.cursor()
     }
 
     /// When the next commit is due, if there is anything to commit.
@@ -132,6 +141,9 @@ impl Keeping {
     fn begin(&mut self) {
         self.number += 1;
         self.begun = Some(Instant::now());
+        if self.draft.is_whole() {
+            self.wholes = [self.draft.cursor(), self.wholes[0]];
+        }
         let ready = self.draft.take(&self.pipeline, self.number, now_micros());
         self.committer.begin(ready);
     }
