@@ -69,11 +69,6 @@ impl Draft {
         }
     }
 
-    /// The next record of the journal.
-    pub fn cursor(&self) -> u64 {
-        self.cursor
-    }
-
     /// Whether it holds all there is, and not only what changed.
     pub fn is_whole(&self) -> bool {
         self.is_whole

@@ -103,7 +103,7 @@ impl Keeping {
     /// Whether it holds back more of the journal than it has to, so that it is to commit though nothing
     /// more comes: where the journal is full nothing will, until it does.
     pub fn holds_back(&self) -> bool {
-        self.wholes[1] < self.draft.cursor()
+        self.wholes[1] < self.draft.cursor
     }
 
     /// When the next commit is due, if there is anything to commit.
@@ -142,7 +142,7 @@ impl Keeping {
         self.number += 1;
         self.begun = Some(Instant::now());
         if self.draft.is_whole() {
-            self.wholes = [self.draft.cursor(), self.wholes[0]];
+            self.wholes = [self.draft.cursor, self.wholes[0]];
         }
         let ready = self.draft.take(&self.pipeline, self.number, now_micros());
         self.committer.begin(ready);
