@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Host, HostDir, LedgerLine, Sim, TROMMEL, output_of, wait_for, wait_until};
+use crate::support::{
+    Host, HostDir, LedgerLine, Sim, TROMMEL, count_lines, output_of, wait_for, wait_until,
+};
 
 const MAIN: &str = r#"
 [pipeline.main]
@@ -83,8 +85,9 @@ fn check(host: &Host, ledger: &[LedgerLine], gaps: &[Value]) -> usize {
     holes
 }
 
+/// How many whole lines there are at the sink, which may be writing.
 fn events(host: &Host) -> usize {
-    host.ids("events.jsonl", AP).len()
+    count_lines(&host.path("events.jsonl"))
 }
 
 /// How many gaps are over.

@@ -96,8 +96,9 @@ impl Sources {
         Ok(Plan(made))
     }
 
-    /// Has exactly the streams of a configuration be remembered, within what all of them together may
-    /// take; gives back those that were not before. They are connected once they are ready.
+    /// Has the streams of a configuration be remembered, within what all of them together may take;
+    /// gives back those that were not before. They are connected once they are ready. Of others only
+    /// their gap stays: they may still be ending, or come back.
     pub fn remember(&mut self, config: &Config) -> Memories {
         let mut streams = Vec::new();
         for SourceConfig { name, kind } in &config.sources {
@@ -107,8 +108,9 @@ impl Sources {
             }
         }
         let events = WINDOW / streams.len().max(1);
-        self.memories.retain(|key, _| streams.contains(key));
-        self.memories.values().for_each(|memory| memory.resize(events));
+        for (key, memory) in &self.memories {
+            memory.resize(if streams.contains(key) { events } else { 1 });
+        }
         let mut added = Memories::new();
         for key in streams {
             if !self.memories.contains_key(&key) {

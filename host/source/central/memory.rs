@@ -58,6 +58,8 @@ impl Memory {
     pub fn recall(&self, recall: &mut Recall, frame: &Frame, time: u64) {
         if frame.kind == Kind::Binary {
             self.window().note(0, &frame.bytes);
+        }
+        if frame.kind != Kind::Text {
             recall.note(time, &frame.bytes, id_of);
         }
     }
