@@ -176,7 +176,8 @@ mod tests {
         assert_eq!(lost.take(), [3..6, 9..10]);
         assert!(lost.take().is_empty());
         for at in 0..5_000 {
-            lost.note(&[2 * at..2 * at + 1]);
+            let range = 2 * at..2 * at + 1;
+            lost.note(std::slice::from_ref(&range));
         }
         let lost = lost.take();
         assert_eq!((lost.len(), lost[MAX_LOST - 1].end), (MAX_LOST, 9_999));
