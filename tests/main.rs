@@ -19,6 +19,7 @@ mod egress;
 mod examples;
 mod fail_closed;
 mod frames;
+mod gaps;
 mod hostile;
 mod matrix;
 mod misbehave;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::data_dir::sync_dir;
+use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
 use crate::config::{Begin, JournalConfig, PipelineConfig};
+use crate::gap::Ledger;
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
 use crate::store::{Commit, Loaded, Record, Saved, Store};
@@ -34,6 +36,8 @@ pub(super) struct Durable {
     /// Whether a pipeline that is not known may have been so: then it begins with the oldest.
     is_forgetful: bool,
     told: Told,
+    /// The record that this process begins with.
+    began: u64,
 }
 
 /// What was told of the state of things, so that it is told once.
@@ -83,13 +87,34 @@ impl Durable {
         }
         Ok(Durable {
             is_forgetful: is_damaged || is_gone,
-            journal: Arc::new(journal),
             store: Arc::new(store),
             config: config.clone(),
             retention: Retention::new(config),
             saved: pipelines,
             told: Told::default(),
+            began: journal.next_seq(),
+            journal: Arc::new(journal),
         })
+    }
+
+    /// Has streams remember what they brought in earlier processes, without waiting for it, and writes
+    /// down what of the journal is lost.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub fn recall(&self, memories: Memories, gaps: &Ledger) -> Result<(), StartError> {
+        for damage in &self.journal.found().damage {
+            tell_lost(&self.journal, gaps, damage.seqs.clone(), &damage.what);
+        }
+        recall(Arc::clone(&self.journal), self.began, memories)
+            .map_err(environment("cannot start a thread".to_owned(), ""))
+    }
+
+    /// Writes down what pipelines could not read.
+    pub fn tell_lost(&self, gaps: &Ledger) {
+        for records in self.journal.take_lost() {
+            tell_lost(&self.journal, gaps, records, "they are damaged");
+        }
     }
 
     /// Gives up the places of pipelines that are not there any more.

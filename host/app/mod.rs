@@ -5,6 +5,7 @@ mod data_dir;
 mod durable;
 mod news;
 mod pipelines;
+mod recall;
 mod reload;
 mod sources;
 
@@ -28,6 +29,7 @@ use crate::alert::Board;
 use crate::config::{BUILT_IN_SOURCE, Config, ConfigError};
 use crate::dead_letter::{Appender, DeadLetters};
 use crate::decode::{Decoder, Registry};
+use crate::gap::Ledger;
 use crate::pipeline::{Outputs, Pipeline, Shared};
 use crate::plugin::{Compiler, Engine, Folder, Loader};
 use crate::source::BuiltIn;
@@ -39,6 +41,8 @@ use crate::text::now_micros;
 const GRACE: Duration = Duration::from_secs(6);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+/// How long writing gaps may take at the end.
+const GAPS_WITHIN: Duration = Duration::from_secs(1);
 /// How often the host looks at least whether all of it is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -81,6 +85,7 @@ pub struct App {
     /// Tells those who watch that the host is about to end.
     ending: CancellationToken,
     news: Arc<News>,
+    gaps: Arc<Ledger>,
     folder: Folder,
     server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
@@ -151,8 +156,14 @@ impl App {
             stop: stop.clone(),
         };
         let mut pipelines = Pipelines::new(shared);
-        let mut sources = Sources::new(&config.data_dir);
+        let gaps = start_ledger(durable.as_ref(), &news)?;
+        let mut sources = Sources::new(&config.data_dir, Arc::clone(&gaps));
         let streams = sources.prepare(config)?;
+        let memories = sources.remember(config);
+        match &durable {
+            Some(durable) => durable.recall(memories, &gaps)?,
+            None => memories.iter().for_each(|(_, memory)| memory.set_ready()),
+        }
         let plan = pipelines.prepare(config, &mut durable)?;
         pipelines.commit(plan, durable.as_ref());
         news.tell_to(pipelines.inputs_for(BUILT_IN_SOURCE));
@@ -175,6 +186,7 @@ impl App {
             sinks: pipelines.sink_views().into(),
             plugins: folder.plugins(),
             reloads: Arc::clone(&news.reloads),
+            gaps: Arc::clone(&gaps),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
             durable: durable.as_ref().map(Durable::view),
@@ -196,6 +208,7 @@ impl App {
             stop,
             ending,
             news,
+            gaps,
             folder,
             server,
             fatal,
@@ -317,6 +330,7 @@ impl App {
             // Those that have drained, and those of a configuration that did not take effect.
             durable.release_others(&|name| self.pipelines.has(name));
             durable.look_after();
+            durable.tell_lost(&self.gaps);
         }
         if self.folder.is_finished() {
             return Err("the thread that loads plugins ended by itself".to_owned());
@@ -358,6 +372,8 @@ impl App {
             }
         }
         if let Some(durable) = &self.durable {
+            durable.tell_lost(&self.gaps);
+            self.gaps.close(GAPS_WITHIN);
             durable.close();
         }
         self.server.abort();
@@ -376,6 +392,12 @@ async fn wait_for(pipelines: &[&Pipeline], deadline: Option<Instant>) {
     while !is_over() && pipelines.iter().any(|pipeline| !pipeline.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn start_ledger(durable: Option<&Durable>, news: &Arc<News>) -> Result<Arc<Ledger>, StartError> {
+    let (store, news) = (durable.map(|durable| Arc::clone(&durable.store)), Arc::clone(news));
+    let ledger = Ledger::start(store, Box::new(move |gap, phase| news.tell_gap(gap, phase)));
+    ledger.map_err(environment("cannot start a thread".to_owned(), ""))
 }
 
 fn start_folder(

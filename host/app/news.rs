@@ -12,11 +12,13 @@ use crate::alert::Told as ToldAlert;
 use crate::config::BUILT_IN_SOURCE;
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::frame::Frame;
+use crate::gap::{Gap, Phase};
 use crate::meter::ReloadMeter;
 use crate::pipeline::Input;
 use crate::plugin::Change;
 use crate::runner::Reason;
 use crate::source::BuiltIn;
+use crate::text::{Timestamp, format_time, now_micros};
 
 /// What came of reading the configuration again.
 pub(super) enum Told {
@@ -149,12 +151,70 @@ impl News {
         }
     }
 
+    /// Called on the ledger's thread, which never waits for a pipeline.
+    pub fn tell_gap(&self, gap: &Gap, phase: Phase) {
+        let now = now_micros();
+        let seconds = gap.to.unwrap_or(now).saturating_sub(gap.from) as f64 / 1e6;
+        let Gap { source, stream, reason, detail, last_id, first_id, .. } = gap;
+        match (phase, gap.replayed) {
+            (Phase::Long, _) => {
+                tracing::warn!(source, stream, reason, seconds, "a gap lasts: {detail}");
+            }
+            (Phase::Over, Some(false)) => tracing::warn!(
+                source,
+                stream,
+                reason,
+                seconds,
+                last_id,
+                first_id,
+                "a gap is over: {detail}"
+            ),
+            (Phase::Over, replayed) => {
+                let was = if replayed.is_some() { "was" } else { "may have been" };
+                tracing::info!(
+                    source,
+                    stream,
+                    reason,
+                    seconds,
+                    last_id,
+                    first_id,
+                    "away, and what was sent meanwhile {was} sent again: {detail}"
+                );
+            }
+        }
+        let Some(built_in) = self.source() else { return };
+        let micros = |micros: u64| format_time(Timestamp::from_micros(micros));
+        let data = serde_json::json!({
+            "source": source,
+            "stream": stream,
+            "reason": reason,
+            "detail": detail,
+            "from": micros(gap.from),
+            "to": gap.to.map(micros),
+            "seconds": seconds,
+            "last_id": last_id,
+            "first_id": first_id,
+            "replayed": gap.replayed,
+            "records": gap.records,
+        });
+        // One that is told again after a crash has the id that it had.
+        let long = if phase == Phase::Long { "-lasts" } else { "" };
+        let id = (gap.number > 0).then(|| format!("gap-{}{long}", gap.number));
+        let subject = format!("{source}/{stream}");
+        self.tell_or_note(&built_in.event(id, "trommel.gap", &subject, &data));
+    }
+
     fn tell_reload(&self, subject: &str, data: &serde_json::Value) {
         let Some(source) = self.source() else { return };
-        let frame = source.event(None, "trommel.reload", subject, data);
-        let without_room = source.try_send(&frame);
+        self.tell_or_note(&source.event(None, "trommel.reload", subject, data));
+    }
+
+    /// Hands an event on; where there is no room it is a dead letter.
+    fn tell_or_note(&self, frame: &Frame) {
+        let Some(source) = self.source() else { return };
+        let without_room = source.try_send(frame);
         if without_room > 0 {
-            self.no_room(&source, &frame, without_room);
+            self.no_room(&source, frame, without_room);
         }
     }
 

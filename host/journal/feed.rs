@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::count::{Counting, Interests};
 use super::frames;
+use super::tail::Lost;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Block, Reader};
 use crate::text::now_micros;
@@ -38,6 +39,8 @@ pub struct Feed {
     heads: Vec<Known>,
     taken: Arc<AtomicU64>,
     failed: Option<Instant>,
+    /// Where it is noted what cannot be read.
+    lost: Arc<Lost>,
 }
 
 /// A head that was seen before.
@@ -60,7 +63,12 @@ pub struct Taken {
 }
 
 impl Feed {
-    pub(super) fn new(reader: Reader, counting: Arc<Counting>, interests: Arc<Interests>) -> Self {
+    pub(super) fn new(
+        reader: Reader,
+        counting: Arc<Counting>,
+        interests: Arc<Interests>,
+        lost: Arc<Lost>,
+    ) -> Self {
         let (sources, until) = interests.at(reader.position());
         Feed {
             reader,
@@ -74,6 +82,7 @@ impl Feed {
             heads: Vec::new(),
             taken: Arc::default(),
             failed: None,
+            lost,
         }
     }
 
@@ -183,6 +192,9 @@ impl Feed {
                     taken.chunks.push(Chunk { origin, frames: vec![frame], received });
                 }
             }
+        }
+        if !taken.lost.is_empty() {
+            self.lost.note(&taken.lost);
         }
         let frames: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
         let lost: u64 = taken.lost.iter().map(|lost| lost.end - lost.start).sum();

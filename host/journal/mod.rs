@@ -6,6 +6,7 @@ mod count;
 mod feed;
 mod frames;
 mod retention;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use count::Interests;
 pub use feed::{End, Feed, Taken};
 pub use frames::{Read, read};
 pub use retention::{Kept, Retention};
+pub use tail::Journalled;
 
 use self::count::Counting;
 use crate::config::JournalConfig;
@@ -34,6 +36,7 @@ const ROOM: Duration = Duration::from_millis(2);
 pub struct Journal {
     log: Log,
     counting: Arc<Counting>,
+    lost: Arc<tail::Lost>,
 }
 
 /// Why a chunk did not get into the journal.
@@ -66,7 +69,7 @@ impl Journal {
         let told = Arc::clone(&counting);
         let log = Log::open(dir, options, certified, Box::new(move |upto| told.durable(upto)))?;
         counting.durable(log.durable());
-        Ok(Journal { log, counting })
+        Ok(Journal { log, counting, lost: Arc::default() })
     }
 
     /// What opening found.
@@ -114,7 +117,8 @@ impl Journal {
         let upto = self.counting.subscribe(&interests, tally);
         let mut reader = self.log.reader(from);
         tally.receive(count::backlog(&mut reader, upto, &interests)?);
-        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests))
+        let lost = Arc::clone(&self.lost);
+        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests, lost))
     }
 
     /// Calls this with the number that the next record gets, while none is appended: what is said of

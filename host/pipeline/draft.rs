@@ -69,6 +69,11 @@ impl Draft {
         }
     }
 
+    /// Whether it holds all there is, and not only what changed.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Takes over all that plugins remember, and all alerts that are raised.
     pub fn whole<'a>(
         &mut self,

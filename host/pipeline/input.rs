@@ -162,6 +162,14 @@ impl Input {
         }
     }
 
+    /// What it means that there is no room, in words.
+    pub fn why_full(&self) -> &'static str {
+        match self {
+            Input::Queue(_) => "reading was held back: the queue of a pipeline is full",
+            Input::Journal(_) => "reading was held back: the journal is full or cannot be written",
+        }
+    }
+
     /// Gives up frames that there is no time left to put in. Those of a queue stay in flight; those
     /// that are not in the journal were never received.
     pub fn abandon(&self, frames: u64) {

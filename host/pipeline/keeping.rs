@@ -31,6 +31,8 @@ pub(super) struct Keeping {
     number: u64,
     /// Number of the last alert to be told.
     news: u64,
+    /// Where it was at the last two commits that were whole: the journal is kept from the older one on.
+    wholes: [u64; 2],
     begun: Option<Instant>,
     /// Whether the store was asked for this commit whether it is to be whole.
     has_asked: bool,
@@ -72,6 +74,7 @@ impl Keeping {
             // One of the same name may have gone on after this one was made.
             number: store.number(pipeline),
             news: last.max(store.told(pipeline)),
+            wholes: [0; 2],
             begun: None,
             has_asked: false,
             committer: Committer::start(pipeline, untold, store, shared)?,
@@ -113,6 +116,12 @@ impl Keeping {
         }
     }
 
+    /// Whether it holds back more of the journal than it has to, so that it is to commit though nothing
+    /// more comes: where the journal is full nothing will, until it does.
+    pub fn holds_back(&self) -> bool {
+        self.wholes[1] < self.draft.cursor
+    }
+
     /// When the next commit is due, if there is anything to commit.
     pub fn due(&self) -> Option<Instant> {
         if self.draft.is_empty() {
@@ -148,6 +157,9 @@ impl Keeping {
     fn begin(&mut self) {
         self.number += 1;
         (self.begun, self.has_asked) = (Some(Instant::now()), false);
+        if self.draft.is_whole() {
+            self.wholes = [self.draft.cursor, self.wholes[0]];
+        }
         let ready = self.draft.take(&self.pipeline, self.number, now_micros());
         self.committer.begin(ready);
     }

@@ -118,11 +118,12 @@ impl Worker {
     async fn next_step(&mut self, clock: &mut Interval) -> Step {
         let is_held = self.links.chain.is_err();
         let has_time = self.links.has_time();
+        let holds_back = self.keeping.as_ref().is_some_and(Keeping::holds_back);
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => Step::End,
             () = self.links.changed() => Step::Changed,
-            _ = clock.tick(), if has_time => Step::Tick,
+            _ = clock.tick(), if has_time || (holds_back && !is_held) => Step::Tick,
             () = due(self.keeping.as_ref()) => Step::Commit,
             () = self.shared.leave.cancelled(), if is_held => Step::End,
             is_there = self.intake.wait(), if !is_held => {

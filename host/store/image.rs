@@ -9,7 +9,7 @@ use super::records::{Base, Checkpoint, Commit, FileId, Gap, LetterId, News, Reco
 use crate::outcome::Signal;
 use crate::state::Change;
 
-/// Most gaps that are remembered; the oldest are forgotten first.
+/// Most gaps that are remembered; the oldest that are over are forgotten first.
 pub const MAX_GAPS: usize = 10_000;
 
 /// What is stored of a pipeline.
@@ -163,7 +163,10 @@ impl Image {
             None => self.gaps.push(gap),
         }
         if self.gaps.len() > MAX_GAPS {
-            self.gaps.remove(0);
+            // One that lasts is needed still, and so is what says that a stream was ever connected.
+            let goes = |gap: &Gap| gap.to.is_some_and(|to| to != gap.from);
+            let oldest = self.gaps.iter().position(goes).unwrap_or(0);
+            self.gaps.remove(oldest);
         }
     }
 

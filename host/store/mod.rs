@@ -5,6 +5,7 @@
 mod handle;
 mod image;
 mod letters;
+mod look;
 mod ranges;
 mod records;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use handle::Handle;
 pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};
+pub use look::gaps_in;
 pub use ranges::Ranges;
 pub use records::{
     Base, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
@@ -255,18 +257,11 @@ impl Store {
         inner.image.pipelines.iter().map(|(name, saved)| (name.clone(), saved.cursor)).collect()
     }
 
-    /// Begins a gap: gives it its number.
-    ///
-    /// # Errors
-    /// As for [`Store::write`].
-    pub fn begin_gap(&self, mut gap: Gap, give_up: &dyn Fn() -> bool) -> Result<Gap, AppendError> {
-        {
-            let mut inner = self.lock();
-            gap.number = inner.next_gap;
-            inner.next_gap += 1;
-        }
-        self.write(Record::Gap(gap.clone()), give_up)?;
-        Ok(gap)
+    /// The number for another gap.
+    pub fn next_gap(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.next_gap += 1;
+        inner.next_gap - 1
     }
 
     /// Gaps, the oldest first.

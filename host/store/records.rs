@@ -191,24 +191,30 @@ pub struct Base {
 }
 
 /// A stretch of time of which nobody knows what was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Its number; one that is told again, since it is over, keeps it.
     pub number: u64,
     /// The source.
     pub source: String,
-    /// The stream; empty where it is not of one stream.
+    /// The stream; empty, as the source then is, where nobody knows of which.
     pub stream: String,
     /// Begin, in microseconds since 1970.
     pub from: u64,
     /// End; `None` while it lasts.
     pub to: Option<u64>,
-    /// Why.
+    /// Why: one of a few words.
     pub reason: String,
+    /// What happened, in words.
+    pub detail: String,
     /// Id of the last event before.
     pub last_id: String,
     /// Id of the first event after.
     pub first_id: String,
+    /// Whether the server sent what it had kept meanwhile; `None` where it may have.
+    pub replayed: Option<bool>,
+    /// Records of the journal that are lost: the first and the last.
+    pub records: Option<(u64, u64)>,
 }
 
 /// Paths as they are: not all are UTF-8.

@@ -293,16 +293,20 @@ fn what_was_there_comes_back() {
             Commit { pipeline, number, is_whole, files: written, news, ..Commit::default() };
         store.write(Record::Commit(commit), &never).unwrap();
         let gap = Gap {
-            number: 0,
+            number: store.next_gap(),
             source: "hq".to_owned(),
             stream: "wids".to_owned(),
             from: 1,
             to: None,
             reason: "closed".to_owned(),
+            detail: String::new(),
             last_id: String::new(),
             first_id: String::new(),
+            replayed: None,
+            records: None,
         };
-        store.begin_gap(gap, &never).unwrap()
+        store.write(Record::Gap(gap.clone()), &never).unwrap();
+        gap
     };
     let (store, loaded) = Store::open(dir.path()).unwrap();
     assert_eq!(loaded.notes, Vec::<String>::new());

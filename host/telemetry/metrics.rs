@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::names::{self, Family};
 use super::process::Process;
 use super::{DurableView, PipelineView, SinkView, View};
+use crate::gap;
 use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
 use crate::runner::{Figure, Plugins, Reason};
@@ -250,7 +251,33 @@ fn streams(out: &mut Out<'_>, view: &View) -> fmt::Result {
             statuses.iter().try_for_each(|s| samples.add(&[&s.source, &s.stream], read(s)))
         })?;
     }
-    Ok(())
+    gaps(out, view, &statuses)
+}
+
+fn gaps(out: &mut Out<'_>, view: &View, statuses: &[Status]) -> fmt::Result {
+    let mut counts = view.gaps.counts();
+    for status in statuses {
+        for reason in gap::Reason::ALL.iter().filter(|reason| reason.is_of_stream()) {
+            counts
+                .entry((status.source.clone(), status.stream.clone(), reason.name()))
+                .or_default();
+        }
+    }
+    // Of records of the journal nobody knows whose they were.
+    for reason in gap::Reason::ALL.iter().filter(|reason| !reason.is_of_stream()) {
+        counts.entry((String::new(), String::new(), reason.name())).or_default();
+    }
+    out.all(&names::GAPS, |samples| {
+        counts.iter().try_for_each(|((source, stream, reason), count)| {
+            samples.add(&[source, stream, reason], Value::Count(*count))
+        })
+    })?;
+    out.all(&names::GAP_OPEN, |samples| {
+        statuses.iter().try_for_each(|s| {
+            let is_open = view.gaps.is_open(&s.source, &s.stream);
+            samples.add(&[&s.source, &s.stream], Value::Count(is_open.into()))
+        })
+    })
 }
 
 fn seconds(micros: u64) -> f64 {

@@ -18,6 +18,7 @@ pub use status::{PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
+use crate::gap::Ledger;
 use crate::histogram::Histogram;
 use crate::journal::Journal;
 use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
@@ -45,6 +46,8 @@ pub struct View {
     pub plugins: tokio::sync::watch::Receiver<Arc<Plugins>>,
     /// What became of files in the plugin directory.
     pub reloads: Arc<ReloadMeter>,
+    /// The gaps.
+    pub gaps: Arc<Ledger>,
     /// The alerts that are raised.
     pub board: Arc<Board>,
     /// Where dead letters are counted.
@@ -157,6 +160,7 @@ mod tests {
             sinks: Swap::default(),
             plugins,
             reloads: Arc::default(),
+            gaps: Ledger::start(None, Box::new(|_, _| {})).unwrap(),
             board: Arc::default(),
             dead_letters: Arc::new(dead_letters),
             durable: None,

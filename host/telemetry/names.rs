@@ -70,6 +70,10 @@ families! {
         "Tries to connect that failed.";
     STREAM_GAPS: Counter "trommel_stream_gaps" ["source", "stream"]
         "Times when a connection was ended before another could take its place.";
+    GAPS: Counter "trommel_gaps" ["source", "stream", "reason"]
+        "Gaps that began: nobody knows what was sent until the next event.";
+    GAP_OPEN: Gauge "trommel_gap_open" ["source", "stream"]
+        "1 while a gap lasts: from its begin to the next event.";
     DUPLICATES: Counter "trommel_duplicates" ["source", "stream"]
         "Frames dropped because another connection of the stream had brought the same.";
     CONFLICTS: Counter "trommel_stream_conflicts" ["source", "stream"]
