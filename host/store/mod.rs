@@ -161,10 +161,10 @@ impl Store {
     ) -> Result<u64, AppendError> {
         // Nobody waits while the image is locked: others only want to look at it.
         let number = loop {
-            match self.try_write(record) {
+            match self.try_write(&mut record) {
                 Ok(number) => break number,
-                Err((AppendError::Stopped, refused)) if !give_up() => record = refused,
-                Err((error, _)) => return Err(error),
+                Err(AppendError::Stopped) if !give_up() => {}
+                Err(error) => return Err(error),
             }
             std::thread::sleep(ROOM);
         };
@@ -175,28 +175,26 @@ impl Store {
         Ok(number)
     }
 
-    /// Writes a record if there is room; gives it back if not.
-    fn try_write(&self, record: Record) -> Result<u64, (AppendError, Record)> {
+    /// Writes a record, and takes it, if there is room.
+    fn try_write(&self, record: &mut Record) -> Result<u64, AppendError> {
         let mut inner = self.lock();
         // What is applied must stand in the log in the same order.
         let number = self.append(&mut inner, record)?;
         if inner.since_checkpoint >= CHECKPOINT_EVERY {
-            let checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
+            let mut checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
             // Without room there will be one later.
-            if self.append(&mut inner, checkpoint).is_ok() {
+            if self.append(&mut inner, &mut checkpoint).is_ok() {
                 inner.since_checkpoint = 0;
             }
         }
         Ok(number)
     }
 
-    fn append(&self, inner: &mut Inner, mut record: Record) -> Result<u64, (AppendError, Record)> {
-        let bytes = encode(&inner.image, &mut record);
+    fn append(&self, inner: &mut Inner, record: &mut Record) -> Result<u64, AppendError> {
+        let bytes = encode(&inner.image, record);
         let entry = Entry { time_micros: now_micros(), tag: TAG, head: &bytes, body: &[] };
-        let number = match self.log.try_append(&[entry]) {
-            Ok(numbers) => numbers.start,
-            Err(error) => return Err((error, record)),
-        };
+        let number = self.log.try_append(&[entry])?.start;
+        let record = std::mem::replace(record, Record::Settled(Vec::new()));
         let size = bytes.len() as u64;
         inner.since_checkpoint += size;
         let record = inner.note(record, size);

@@ -21,6 +21,9 @@ fn change(key: u32, value: Option<u64>) -> Change {
 /// What a pipeline was at one of its commits.
 type Was = (u64, BTreeMap<String, Change>);
 
+/// Pipeline, number of its commit, file, generation, part.
+type Wrote = (String, u64, &'static str, u64, (u64, u64));
+
 /// Writes as hosts do, and remembers what was.
 struct Model {
     rng: StdRng,
@@ -33,8 +36,8 @@ struct Model {
     numbers: BTreeMap<String, u64>,
     /// Where each file ends, and its generation.
     files: BTreeMap<&'static str, (u64, u64)>,
-    /// What each commit wrote: pipeline, its number, file, generation, part.
-    wrote: Vec<(String, u64, &'static str, u64, (u64, u64))>,
+    /// What each commit wrote.
+    wrote: Vec<Wrote>,
 }
 
 impl Model {
