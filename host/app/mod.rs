@@ -26,6 +26,7 @@ use self::pipelines::Pipelines;
 use self::sources::Sources;
 use crate::alert::Board;
 use crate::config::{BUILT_IN_SOURCE, Config, ConfigError};
+use crate::control::{self, Control, Key};
 use crate::dead_letter::{Appender, DeadLetters};
 use crate::decode::{Decoder, Registry};
 use crate::pipeline::{Outputs, Pipeline, Shared};
@@ -75,6 +76,8 @@ pub struct App {
     sources: Sources,
     pipelines: Pipelines,
     durable: Option<Durable>,
+    /// Where something is kept that can be asked for.
+    control: Option<Arc<Control>>,
     leave: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
@@ -181,7 +184,15 @@ impl App {
             ending: ending.clone(),
             fatal: shown_fatal,
         };
-        let server = tokio::spawn(telemetry::serve(listener, view.clone(), stop.clone()));
+        let control = match &durable {
+            Some(durable) => {
+                let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
+                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
+            }
+            None => None,
+        };
+        let asked = control.clone().map(control::router).unwrap_or_default();
+        let server = tokio::spawn(telemetry::serve(listener, view.clone(), asked, stop.clone()));
         match &durable {
             Some(durable) => tracing::info!("{}", durable.guarantee()),
             None => tracing::warn!("{}", durable::NO_JOURNAL),
@@ -192,6 +203,7 @@ impl App {
             sources,
             pipelines,
             durable,
+            control,
             leave,
             stop,
             ending,
@@ -263,6 +275,9 @@ impl App {
         self.view.pipelines.set(self.pipelines.views());
         self.view.streams.set(self.sources.statuses());
         self.view.sinks.set(self.pipelines.sink_views());
+        if let Some(control) = &self.control {
+            control.pipelines.set(self.pipelines.redrivers());
+        }
     }
 
     /// Waits for the end of all sources, where they have one, and of the pipelines after them. Calls

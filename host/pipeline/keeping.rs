@@ -74,6 +74,11 @@ impl Keeping {
         })
     }
 
+    /// Where it is kept.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Alerts with the numbers that tell them from others.
     pub fn number_news(&mut self, alerts: Vec<crate::alert::Alert>) -> Vec<Told> {
         let mut number = || {

@@ -39,6 +39,17 @@ impl Letters {
         Letters { reader, records, settled, ready: VecDeque::new() }
     }
 
+    /// Only those of the records that these are in.
+    #[must_use]
+    pub fn among(mut self, ids: &BTreeSet<LetterId>) -> Letters {
+        let has = |record: u64| {
+            let first = LetterId { record, place: 0 };
+            ids.range(first..).next().is_some_and(|id| id.record == record)
+        };
+        self.records.retain(|record, _| has(*record));
+        self
+    }
+
     /// Reads on until there is one, or there are no more.
     fn fill(&mut self) -> io::Result<()> {
         while self.ready.is_empty() {
