@@ -14,6 +14,7 @@ mod config;
 mod config_reload;
 mod crash;
 mod decode;
+mod dlq;
 mod egress;
 mod examples;
 mod fail_closed;

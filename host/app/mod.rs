@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use self::data_dir::{open_in, own_data_dir, write_whole};
+pub use self::data_dir::own_data_dir;
+use self::data_dir::{open_in, write_whole};
 use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
@@ -168,6 +169,13 @@ impl App {
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
+        let control = match &durable {
+            Some(durable) => {
+                let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
+                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
+            }
+            None => None,
+        };
         let listen_file = config.data_dir.join("listen.addr");
         write_whole(&listen_file, format!("{address}\n").as_bytes())
             .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
@@ -183,13 +191,6 @@ impl App {
             dead_letters: Arc::clone(&news.dead_letters),
             ending: ending.clone(),
             fatal: shown_fatal,
-        };
-        let control = match &durable {
-            Some(durable) => {
-                let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
-                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
-            }
-            None => None,
         };
         let asked = control.clone().map(control::router).unwrap_or_default();
         let server = tokio::spawn(telemetry::serve(listener, view.clone(), asked, stop.clone()));

@@ -4,8 +4,10 @@
 mod ask;
 mod check;
 mod decode;
+mod dlq;
 mod generate;
 mod init;
+mod out;
 mod plugin;
 mod reread;
 mod run;
@@ -14,6 +16,7 @@ mod signals;
 mod sim;
 mod status;
 mod tail;
+mod when;
 
 use std::path::PathBuf;
 
@@ -101,6 +104,9 @@ enum Command {
     /// Shows plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Dead letters: what could not be used, to be looked at, taken again or dropped
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Decodes frames from a file or standard input to lines of JSON
     #[command(after_help = "Example:\n  trommel decode --stream ap-events frame.bin\n  \
         trommel decode --framed < frames.bin")]
@@ -206,6 +212,7 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plugin(command) => plugin::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
         Command::Decode(args) => decode::run(&args),
         Command::Sim(args) => runtime()?.block_on(sim::run(args)),
         Command::Status(args) => status::run(&args),
