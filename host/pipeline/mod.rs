@@ -15,6 +15,7 @@ mod predecessor;
 mod queue;
 mod redrive;
 mod redriving;
+mod rehearsal;
 mod stages;
 mod worker;
 
@@ -31,6 +32,7 @@ pub use chain::{Held, resolve};
 pub use input::{Close, Gone, Input, Intake, Outputs, Queue, channel};
 pub use links::Wiring;
 pub use predecessor::Predecessor;
+pub use rehearsal::{Choose, Passed, Rehearsal};
 pub use redrive::{Progress, Redriven, Redriver, Stay};
 
 use crate::alert::{Board, Told};

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};
 pub use ranges::Ranges;
-pub use read_only::{ReadStore, StoreReport, verify_store};
+pub use read_only::{ReadStore, verify_store};
 pub use records::{
     Base, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
 };
