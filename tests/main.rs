@@ -20,6 +20,7 @@ mod examples;
 mod fail_closed;
 mod frames;
 mod hostile;
+mod journal_files;
 mod matrix;
 mod misbehave;
 mod pipeline;

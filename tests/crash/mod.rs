@@ -7,6 +7,7 @@ mod check;
 mod library;
 mod many;
 mod preload;
+mod redrive;
 mod run;
 mod scenario;
 mod watch;
