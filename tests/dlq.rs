@@ -35,11 +35,7 @@ pub fn command(dir: &HostDir, args: &[&str]) -> Said {
     let mut command = Command::new(TROMMEL);
     let output = output_of(command.args(args).arg("--config").arg(dir.path("trommel.toml")));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said {
-        code: output.status.code().unwrap(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn dlq(host: &Host, args: &[&str]) -> Said {
@@ -123,6 +119,11 @@ fn letters_of_a_filter_that_was_mended_arrive_once() {
     let (first, late) = arrived.split_at(ids.len() - count);
     assert_eq!(late, hit);
     assert!(first.iter().eq(ids.iter().filter(|id| !id.ends_with("a7"))));
+    let file = std::fs::read_to_string(host.path("events.jsonl")).unwrap();
+    let as_they_were = host.lines("data/dead-letters.jsonl");
+    for (line, letter) in file.lines().skip(first.len()).zip(as_they_were) {
+        assert_eq!(line, letter["event"].to_string(), "as it was");
+    }
     let redriven = host.page().value("trommel_redriven_total", &[("pipeline", "main")]);
     assert_eq!(redriven, 2.0 * count as f64);
     let tally = host.stop();
@@ -147,7 +148,9 @@ fn some_are_taken_by_filter_and_by_id_and_others_dropped() {
     assert_eq!((exported.len(), &exported[0]["event"]["id"]), (1, &hit[1].as_str().into()));
     assert!(exported[0]["raw"].is_string() && exported[0]["version"].is_string());
 
-    for wrong in [&["--reason", "trap"][..], &["--stream", "x"], &["--until", "1h"], &["--pipeline", "x"]] {
+    for wrong in
+        [&["--reason", "trap"][..], &["--stream", "x"], &["--until", "1h"], &["--pipeline", "x"]]
+    {
         assert_eq!(left(&host, wrong), Vec::<String>::new(), "{wrong:?}");
     }
     assert_eq!(left(&host, &["--reason", "trap,fault", "--since", "1h", "--source", "hq"]), hit);
@@ -250,7 +253,11 @@ fn what_an_export_or_alert_plugin_failed_on_goes_to_it_alone() {
         let said = dlq(&host, &["redrive", "--all"]);
         assert_eq!(said.code, 0, "{built}: {said:?}");
         assert_eq!(left(&host, &[]), Vec::<String>::new(), "{built}");
-        assert_eq!(host.ids("events.jsonl", "ap-events"), ids, "{built}: the sink had them already");
+        assert_eq!(
+            host.ids("events.jsonl", "ap-events"),
+            ids,
+            "{built}: the sink had them already"
+        );
         host.stop();
     }
 }

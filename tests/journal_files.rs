@@ -92,11 +92,18 @@ fn alerts_are_raised_at_the_time_of_the_events() {
     let file = plugin("misbehave-alert").to_str().unwrap().to_owned();
     let given = dir.path("given.toml");
     fs::write(&given, "[config]\nmode = \"raise\"\n").unwrap();
-    let args = ["replay", "--plugin", &file, "--plugin-config", given.to_str().unwrap(), "--alerts"];
+    let args =
+        ["replay", "--plugin", &file, "--plugin-config", given.to_str().unwrap(), "--alerts"];
     let out = well(command(&dir, &args));
     let first: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["type"], &first["data"]["edge"]), (&"trommel.alert".into(), &"raise".into()));
-    assert!(!dir.path("data/alerts.jsonl").exists() || fs::read(dir.path("data/alerts.jsonl")).unwrap().is_empty());
+    assert_eq!(
+        (&first["type"], &first["data"]["edge"]),
+        (&"trommel.alert".into(), &"raise".into())
+    );
+    assert!(
+        !dir.path("data/alerts.jsonl").exists()
+            || fs::read(dir.path("data/alerts.jsonl")).unwrap().is_empty()
+    );
 }
 
 #[test]
@@ -134,8 +141,11 @@ fn what_makes_no_sense_is_not_imported() {
     dir.add(TO_FILE);
     dir.write_config();
     let file = dir.path("frames.jsonl");
-    let good = r#"{"time":"2026-11-21T00:00:00Z","source":"hq","stream":"s","kind":"text","frame":""}"#;
-    for (bad, says) in [("{", "line 2: EOF"), ("{\"seq\":1}", "line 2: missing field"), ("\u{0}", "line 2")] {
+    let good =
+        r#"{"time":"2026-11-21T00:00:00Z","source":"hq","stream":"s","kind":"text","frame":""}"#;
+    for (bad, says) in
+        [("{", "line 2: EOF"), ("{\"seq\":1}", "line 2: missing field"), ("\u{0}", "line 2")]
+    {
         fs::write(&file, format!("{good}\n{bad}\n")).unwrap();
         let said = command(&dir, &["journal", "import", file.to_str().unwrap()]);
         assert!(said.code == 1 && said.err.contains(says), "{said:?}");
@@ -167,7 +177,10 @@ fn a_flipped_bit_is_found_and_told_with_what_is_lost() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     let damage = &report["journal"]["damage"][0];
     let name = segments[0].file_name().unwrap().to_str().unwrap();
-    assert_eq!((&report["ok"], &damage["file"]), (&false.into(), &format!("journal/{name}").into()));
+    assert_eq!(
+        (&report["ok"], &damage["file"]),
+        (&false.into(), &format!("journal/{name}").into())
+    );
     assert!(damage["offset"].as_u64().unwrap() <= 100_000, "{damage}");
     let lost = damage["first_seq"].as_u64().unwrap();
     assert_eq!(damage["last_seq"], lost, "one record");

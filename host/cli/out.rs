@@ -19,8 +19,9 @@ impl Out {
     pub fn file(path: &Path) -> Result<Self, Exit> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let opened = File::options().write(true).create_new(true).mode(0o600).open(path);
-        let file = opened
-            .map_err(|error| Exit::environment(format!("cannot make {}: {error}", path.display())))?;
+        let file = opened.map_err(|error| {
+            Exit::environment(format!("cannot make {}: {error}", path.display()))
+        })?;
         Ok(Out(BufWriter::with_capacity(64 << 10, Box::new(file))))
     }
 

@@ -82,7 +82,8 @@ impl Range {
         if piece.is_empty() {
             return Ok(None);
         }
-        let lost = piece.lost.iter().map(|lost| lost.end.min(self.last + 1).saturating_sub(lost.start));
+        let lost =
+            piece.lost.iter().map(|lost| lost.end.min(self.last + 1).saturating_sub(lost.start));
         self.lost += lost.sum::<u64>();
         let is_last = piece.frames.last().is_some_and(|kept| kept.seq >= self.last);
         let mut frames = piece.frames;

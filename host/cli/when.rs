@@ -11,12 +11,8 @@ pub(super) fn when(text: &str) -> Result<u64, String> {
         let ago = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
         return Ok(now_micros().saturating_sub(ago));
     }
-    let forms = [
-        text.to_owned(),
-        format!("{text}Z"),
-        format!("{text}:00Z"),
-        format!("{text}T00:00:00Z"),
-    ];
+    let forms =
+        [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
     let read = forms.iter().find_map(|form| Timestamp::parse(&form.replacen(' ', "T", 1)));
     read.map(|time| time.micros()).ok_or_else(|| {
         format!(

@@ -87,14 +87,15 @@ impl Control {
     fn redrive(&self, select: &Select) -> Result<Begun, String> {
         let (found, unknown) = self.find(select)?;
         let pipelines = self.pipelines.now();
-        let ask = |(name, ids): (String, BTreeSet<LetterId>)| {
-            match pipelines.iter().find(|redriver| redriver.pipeline == name) {
-                Some(redriver) => redriver.ask(ids),
-                None => {
-                    let progress = Progress::new(&name, ids.len() as u64);
-                    progress.refuse(ids, "the pipeline is not configured any more");
-                    progress
-                }
+        let ask = |(name, ids): (String, BTreeSet<LetterId>)| match pipelines
+            .iter()
+            .find(|redriver| redriver.pipeline == name)
+        {
+            Some(redriver) => redriver.ask(ids),
+            None => {
+                let progress = Progress::new(&name, ids.len() as u64);
+                progress.refuse(ids, "the pipeline is not configured any more");
+                progress
             }
         };
         let progress: Vec<Progress> = found.into_iter().map(ask).collect();

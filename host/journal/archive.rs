@@ -5,8 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::frames::{self, Read, TAG, head};
 use super::Journal;
+use super::frames::{self, Read, TAG, head};
 use crate::seglog::{
     AppendError, Entry, OpenError, ReadOnly, Reader, Report, SegmentInfo, verify_records,
 };
@@ -94,7 +94,11 @@ impl Frames {
         for record in block.records {
             match frames::read(&record) {
                 Some(read) => {
-                    piece.frames.push(KeptFrame { seq: record.seq, time: record.time_micros, read });
+                    piece.frames.push(KeptFrame {
+                        seq: record.seq,
+                        time: record.time_micros,
+                        read,
+                    });
                 }
                 None => piece.lost.push(record.seq..record.seq + 1),
             }

@@ -114,6 +114,37 @@ impl ReadLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Batch, Transcode};
+    use crate::frame::Frame;
+
+    /// There is nothing to be transcoded in what was a line.
+    struct Nothing;
+
+    impl Transcode for Nothing {
+        fn json(&self, _: u16, _: &[u8], _: &mut Vec<u8>) -> Result<(), String> {
+            Err("a message".to_owned())
+        }
+    }
+
+    #[test]
+    fn what_is_written_of_a_line_is_the_same_line() {
+        let head = r#"{"specversion":"1.0","id":"i\n1","source":"/s","type":"t""#;
+        let tails = [
+            r#","time":"1970-01-01T00:00:00.005Z","datacontenttype":"application/json","stream":"ap-events","data":{"a":[1,"é\n"]}}"#,
+            r#","subject":"a \"b\"","datacontenttype":"application/octet-stream","dataschema":"x","stream":"s","n":-1,"b":true,"data_base64":"AAEC/w=="}"#,
+            r#","datacontenttype":"text/plain","stream":"","data":"text"}"#,
+            r#","time":"2026-11-21T09:30:00Z","datacontenttype":"application/json","stream":"s","z":"1","a":2}"#,
+        ];
+        let mut batch = Batch::default();
+        for tail in tails {
+            let line = format!("{head}{tail}");
+            let frame = Frame::binary(b"as received".to_vec());
+            batch.push_line(frame, &read(&line).unwrap()).unwrap();
+            let row = batch.live().last().copied().unwrap();
+            assert_eq!(batch.line_of(row, &Nothing), Some(line));
+            assert_eq!(&batch.frame(batch.frame_of(row)).bytes[..], b"as received");
+        }
+    }
 
     #[test]
     fn what_is_no_line_says_why() {

@@ -32,8 +32,8 @@ pub use chain::{Held, resolve};
 pub use input::{Close, Gone, Input, Intake, Outputs, Queue, channel};
 pub use links::Wiring;
 pub use predecessor::Predecessor;
-pub use rehearsal::{Choose, Passed, Rehearsal};
 pub use redrive::{Progress, Redriven, Redriver, Stay};
+pub use rehearsal::{Choose, Passed, Rehearsal};
 
 use crate::alert::{Board, Told};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};

@@ -271,7 +271,9 @@ mod tests {
     fn a_route_has_what_comes_after_or_what_is_named() {
         let from = Route::From(1);
         assert!(!from.has_plugin(0, "a") && from.has_plugin(1, "b") && from.has_plugin(2, "c"));
-        assert!(from.has_sink("s") && Route::Whole.has_sink("s") && Route::Whole.has_plugin(0, "a"));
+        assert!(
+            from.has_sink("s") && Route::Whole.has_sink("s") && Route::Whole.has_plugin(0, "a")
+        );
         let only = Route::Plugin("b".to_owned());
         assert!(only.has_plugin(1, "b") && !only.has_plugin(2, "c") && !only.has_sink("s"));
         let sink = Route::Sink("s".to_owned());

@@ -150,7 +150,8 @@ pub fn load_once(dir: &Path, loader: &Loader) -> std::io::Result<Plugins> {
 /// What keeps it from serving.
 pub fn load_file(file: &Path, toml: Option<&Path>, loader: &Loader) -> Result<Plugins, String> {
     let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin").to_owned();
-    let within = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let within =
+        |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let wasm = files::read_capped(file, MAX_FILE).map_err(|error| within(file, &error))?;
     let beside = file.with_extension("toml");
     let toml = toml.or_else(|| beside.is_file().then_some(beside.as_path()));

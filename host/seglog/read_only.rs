@@ -184,10 +184,7 @@ pub fn verify_on(disk: Arc<dyn Disk>) -> Result<Report, OpenError> {
 ///
 /// # Errors
 /// As for [`verify`]; it cannot be read.
-pub fn verify_records(
-    dir: &Path,
-    is_known: impl Fn(&Record) -> bool,
-) -> Result<Report, OpenError> {
+pub fn verify_records(dir: &Path, is_known: impl Fn(&Record) -> bool) -> Result<Report, OpenError> {
     let mut report = verify(dir)?;
     let log = ReadOnly::open(dir)?;
     let segments = log.segments();

@@ -246,11 +246,7 @@ impl Store {
     ///
     /// # Errors
     /// As for [`Store::write`]; those of earlier pieces are noted all the same.
-    pub fn settle(
-        &self,
-        ids: &[LetterId],
-        give_up: &dyn Fn() -> bool,
-    ) -> Result<(), AppendError> {
+    pub fn settle(&self, ids: &[LetterId], give_up: &dyn Fn() -> bool) -> Result<(), AppendError> {
         for piece in ids.chunks(SETTLED_AT_ONCE) {
             self.write(Record::Settled(piece.to_vec()), give_up)?;
         }

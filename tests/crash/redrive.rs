@@ -77,9 +77,7 @@ impl Left {
             () if !left.is_empty() => Err(format!("still there: {left}")),
             () if once != self.ids => Err(format!("{} of {} arrived", once.len(), COUNT)),
             () if arrived.len() != COUNT => Err(format!("{} arrived, some twice", arrived.len())),
-            () if tally.delivered != listed as u64 => {
-                Err(format!("{listed} were left: {tally:?}"))
-            }
+            () if tally.delivered != listed as u64 => Err(format!("{listed} were left: {tally:?}")),
             () => Ok(reached),
         }
     }
@@ -114,7 +112,8 @@ fn stages(left: &Left) -> Vec<(String, String, u64, u64)> {
 fn a_kill_during_each_stage_of_redrive_loses_nothing() {
     let left = left();
     let stages = stages(&left);
-    let has = |wanted: &str| stages.iter().any(|(kind, place, ..)| format!("{kind} {place}") == wanted);
+    let has =
+        |wanted: &str| stages.iter().any(|(kind, place, ..)| format!("{kind} {place}") == wanted);
     assert!(has("write data/store") && has("write events.jsonl"), "{stages:?}");
     let (mut runs, mut reached) = (0, 0);
     for (kind, place, from, to) in &stages {

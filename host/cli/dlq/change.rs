@@ -150,7 +150,8 @@ fn print_all(redriven: &[Redriven]) {
     if redriven.is_empty() {
         println!("no dead letters");
     }
-    for Redriven { pipeline, asked, delivered, filtered, dead_lettered, gone, stay, .. } in redriven {
+    for Redriven { pipeline, asked, delivered, filtered, dead_lettered, gone, stay, .. } in redriven
+    {
         let asked = counted(*asked as usize, "dead letter");
         let ends = [
             (*delivered, "delivered"),

@@ -68,10 +68,7 @@ fn certified(data_dir: &Path) -> Result<u64, Exit> {
 }
 
 /// Appends all frames; says how many, and as which records.
-fn import(
-    input: &mut dyn BufRead,
-    journal: &Journal,
-) -> Result<(u64, std::ops::Range<u64>), Exit> {
+fn import(input: &mut dyn BufRead, journal: &Journal) -> Result<(u64, std::ops::Range<u64>), Exit> {
     let first = journal.next_seq();
     let (mut piece, mut bytes): (Vec<(u64, Read)>, usize) = (Vec::new(), 0);
     let mut number = 0;

@@ -69,7 +69,8 @@ impl Line<'_> {
     /// # Errors
     /// What of it makes no sense.
     pub fn read(&self) -> Result<(u64, Read), String> {
-        let time = Timestamp::parse(&self.time).ok_or_else(|| format!("{:?} is no time", self.time))?;
+        let time =
+            Timestamp::parse(&self.time).ok_or_else(|| format!("{:?} is no time", self.time))?;
         for name in [&self.source, &self.stream] {
             if name.len() > MAX_NAME {
                 return Err(format!("a name of {} bytes; {MAX_NAME} is the most", name.len()));
@@ -80,7 +81,9 @@ impl Line<'_> {
             (Name::Binary, None) => Frame::binary(bytes),
             (Name::Text, None) => Frame::text(bytes),
             (Name::TooLarge, Some(size)) => Frame::too_large(size, bytes),
-            (Name::TooLarge, None) => return Err("a frame that was too large has a size".to_owned()),
+            (Name::TooLarge, None) => {
+                return Err("a frame that was too large has a size".to_owned());
+            }
             (_, Some(_)) => return Err("size is for frames that were too large".to_owned()),
         };
         let (source, stream) = (self.source.as_ref().into(), self.stream.as_ref().into());

@@ -56,8 +56,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), Exit> {
     let journal = part("journal", &journal_dir(&data_dir)?, verify_journal)?;
     let dir = data_dir.join("store");
     let store = dir.is_dir().then(|| part("store", &dir, verify_store)).transpose()?;
-    let damaged =
-        journal.damage.len() + store.as_ref().map_or(0, |store| store.damage.len());
+    let damaged = journal.damage.len() + store.as_ref().map_or(0, |store| store.damage.len());
     let verified = Verified { ok: damaged == 0, journal, store };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&verified).map_err(Exit::run_time)?);
