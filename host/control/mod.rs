@@ -118,11 +118,9 @@ impl Control {
 
     fn find(&self, select: &Select) -> Result<Found, String> {
         let mut found: BTreeMap<String, BTreeSet<LetterId>> = BTreeMap::new();
-        for stored in self.store.letters() {
+        for stored in self.store.letters().that_fit(select) {
             let stored = stored.map_err(|error| format!("the store cannot be read: {error}"))?;
-            if select.fits(&stored) {
-                found.entry(stored.pipeline).or_default().insert(stored.id);
-            }
+            found.entry(stored.pipeline).or_default().insert(stored.id);
         }
         let unknown = select.ids.iter().filter(|id| !self.store.is_open(**id)).copied().collect();
         Ok((found, unknown))

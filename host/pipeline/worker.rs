@@ -133,6 +133,7 @@ impl Worker {
 
     async fn next_step(&mut self, clock: &mut Interval) -> Step {
         let is_held = self.links.chain.is_err();
+        let is_leaving = self.shared.leave.is_cancelled();
         let has_alerts = self.links.has_alerts();
         tokio::select! {
             biased;
@@ -141,7 +142,8 @@ impl Worker {
             _ = clock.tick(), if has_alerts => Step::Tick,
             () = due(self.keeping.as_ref()) => Step::Commit,
             () = self.shared.leave.cancelled(), if is_held => Step::End,
-            () = self.redriving.wait() => Step::Redrive,
+            // Those that are left stay what they are.
+            () = self.redriving.wait(), if !is_leaving => Step::Redrive,
             is_there = self.intake.wait(), if !is_held => {
                 if is_there { Step::Batch } else { Step::End }
             }

@@ -87,6 +87,7 @@ fn start(dir: HostDir, plan: &str, seed: u64) -> (Host, Preload) {
     let preload = Preload::new(dir.dir.path());
     let mut host = dir.run_with(|command| preload.apply(command, plan, seed));
     host.wait_for_log("plugin takes effect");
+    host.wait_for_log("started");
     (host, preload)
 }
 

@@ -17,6 +17,8 @@ use crate::store::{LetterId, Select, Store};
 
 /// How often the host is asked how far it came.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How long a host may take from locking its data directory until it answers.
+const START_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take until people are told that something is going on.
 const QUIET: Duration = Duration::from_secs(2);
 /// How long the store may take to be written.
@@ -35,8 +37,11 @@ pub(super) fn drop_letters(args: &ChangeArgs) -> Result<(), Exit> {
             dropped
         }
         None => {
-            let path = "/api/v1/dead-letters/drop";
-            runtime()?.block_on(tell(&data_dir, path, Some(&select))).map_err(asked)?
+            let told = async {
+                wait_for_host(&data_dir).await?;
+                tell(&data_dir, "/api/v1/dead-letters/drop", Some(&select)).await
+            };
+            runtime()?.block_on(told).map_err(asked)?
         }
     };
     match args.json {
@@ -98,11 +103,8 @@ fn drop_here(data_dir: &Path, select: &Select) -> Result<Dropped, Exit> {
         eprintln!("trommel: {note}");
     }
     let mut ids: Vec<LetterId> = Vec::new();
-    for stored in store.letters() {
-        let stored = stored.map_err(unreadable)?;
-        if select.fits(&stored) {
-            ids.push(stored.id);
-        }
+    for stored in store.letters().that_fit(select) {
+        ids.push(stored.map_err(unreadable)?.id);
     }
     let unknown = select.ids.iter().filter(|id| !ids.contains(id)).copied();
     let unknown = unknown.filter(|id| !store.is_open(*id)).collect();
@@ -114,11 +116,25 @@ fn drop_here(data_dir: &Path, select: &Select) -> Result<Dropped, Exit> {
     Ok(Dropped { dropped: ids.len() as u64, unknown })
 }
 
+/// A host that is just starting answers in a moment.
+async fn wait_for_host(data_dir: &Path) -> Result<(), AskError> {
+    let deadline = Instant::now() + START_WITHIN;
+    loop {
+        // Of a request that nobody made.
+        match tell::<Vec<Redriven>>(data_dir, "/api/v1/dead-letters/redrive/0", NOTHING).await {
+            Ok(_) | Err(AskError::Refused(404, _)) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(ASK_EVERY).await,
+        }
+    }
+}
+
 /// Asks the host, and then how far it came, until it is done.
 async fn follow(
     data_dir: &Path,
     select: &Select,
 ) -> Result<(Vec<LetterId>, Vec<Redriven>), AskError> {
+    wait_for_host(data_dir).await?;
     let path = "/api/v1/dead-letters/redrive";
     let Begun { job, unknown } = tell(data_dir, path, Some(select)).await?;
     let path = format!("{path}/{job}");

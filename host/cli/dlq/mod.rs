@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use self::select::SelectArgs;
 use super::out::Out;
 use super::{ConfigArgs, Exit};
-use crate::store::{LetterId, ReadStore, Stored};
+use crate::store::{LetterId, ReadStore, Select};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DlqCommand {
@@ -109,11 +109,8 @@ fn list(args: &ListArgs) -> Result<(), Exit> {
     let store = open(&args.config.data_dir()?)?;
     let mut out = Out::stdout();
     let mut table = print::Table::default();
-    for stored in store.letters() {
+    for stored in store.letters().that_fit(&select) {
         let stored = stored.map_err(unreadable)?;
-        if !select.fits(&stored) {
-            continue;
-        }
         match args.json {
             true => out.json(&print::Row::new(&stored))?,
             false => table.add(&stored, &mut out)?,
@@ -129,11 +126,9 @@ fn show(args: &ShowArgs) -> Result<(), Exit> {
     let store = open(&args.config.data_dir()?)?;
     let mut out = Out::stdout();
     let mut left = args.ids.clone();
-    for stored in store.letters() {
+    let select = Select { ids: args.ids.clone(), ..Select::default() };
+    for stored in store.letters().that_fit(&select) {
         let stored = stored.map_err(unreadable)?;
-        if !left.contains(&stored.id) {
-            continue;
-        }
         left.retain(|id| *id != stored.id);
         match args.json {
             true => out.json(&print::Whole::new(&stored))?,
@@ -148,8 +143,7 @@ fn export(args: &ExportArgs) -> Result<(), Exit> {
     let select = args.select.to_select();
     let store = open(&args.config.data_dir()?)?;
     let mut out = Out::to(args.to.as_deref())?;
-    let fits = |stored: &Result<Stored, _>| stored.as_ref().map_or(true, |s| select.fits(s));
-    for stored in store.letters().filter(fits) {
+    for stored in store.letters().that_fit(&select) {
         out.json(&print::Whole::new(&stored.map_err(unreadable)?))?;
     }
     out.flush()
