@@ -205,6 +205,23 @@ fn a_letter_whose_plugin_or_pipeline_is_gone_stays() {
 }
 
 #[test]
+fn letters_of_a_pipeline_that_is_held_stay() {
+    let sim = sim();
+    let toml = TO_FILE.replace("to = ", "through = [\"10-bad\"]\nto = ");
+    let dir = HostDir::new(&sim, &["ap-events"], &toml);
+    dir.plugin("10-bad", "misbehave-filter", FAULT);
+    let mut host = dir.run();
+    settle(&host);
+    let (_, hit) = ids_of(&sim);
+    std::fs::remove_file(host.path("plugins.d/10-bad.wasm")).unwrap();
+    host.wait_for_log("held: plugin \"10-bad\" is not there");
+    let said = dlq(&host, &["redrive", "--all"]);
+    assert!(said.code == 1 && said.out.contains("the pipeline is held: plugin"), "{said:?}");
+    assert_eq!(left(&host, &[]), hit);
+    host.stop();
+}
+
+#[test]
 fn what_a_sink_refused_goes_to_that_sink_alone() {
     let sim = sim();
     let refuses = Arc::new(AtomicBool::new(true));

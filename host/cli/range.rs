@@ -76,9 +76,9 @@ impl RangeArgs {
 
 impl Range {
     /// What comes next of it; `None` at its end.
-    pub fn next(&mut self) -> Result<Option<Vec<KeptFrame>>, Exit> {
+    pub fn next_piece(&mut self) -> Result<Option<Vec<KeptFrame>>, Exit> {
         let cannot = |error| Exit::environment(format!("the journal cannot be read: {error}"));
-        let piece = self.frames.next().map_err(cannot)?;
+        let piece = self.frames.next_piece().map_err(cannot)?;
         if piece.is_empty() {
             return Ok(None);
         }

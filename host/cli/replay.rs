@@ -165,7 +165,7 @@ impl Replay<'_> {
     fn run(&mut self, mut range: Range) -> Result<(), Exit> {
         let mut batch: Vec<KeptFrame> = Vec::new();
         let mut bytes = 0;
-        while let Some(frames) = range.next()? {
+        while let Some(frames) = range.next_piece()? {
             for kept in frames {
                 let size = kept.read.frame.bytes.len();
                 let is_full = batch.len() == MAX_EVENTS || bytes + size > MAX_BYTES;
@@ -280,7 +280,7 @@ struct Choice {
 impl Choice {
     fn new(args: &ReplayArgs) -> Self {
         Choice {
-            types: args.types.iter().map(|ty| Pattern::new(ty)).collect(),
+            types: args.types.iter().map(Pattern::new).collect(),
             from: args.from_id.clone(),
             to: args.to_id.clone(),
             is_over: false,

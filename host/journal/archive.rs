@@ -88,7 +88,7 @@ impl Frames {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn next(&mut self) -> io::Result<Piece> {
+    pub fn next_piece(&mut self) -> io::Result<Piece> {
         let block = self.reader.read(usize::MAX, READ)?;
         let mut piece = Piece { lost: block.lost, ..Piece::default() };
         for record in block.records {

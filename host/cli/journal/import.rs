@@ -36,7 +36,10 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), Exit> {
     let closed = journal.close(WRITE_WITHIN).map_err(Exit::environment);
     drop(lock);
     let (count, seqs) = imported.and_then(|count| closed.map(|()| count))?;
-    eprintln!("{count} frames imported: records {} to {}", seqs.start, seqs.end - 1);
+    match count {
+        0 => eprintln!("there are no frames in it"),
+        _ => eprintln!("{count} frames imported: records {} to {}", seqs.start, seqs.end - 1),
+    }
     Ok(())
 }
 

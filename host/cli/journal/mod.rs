@@ -75,7 +75,7 @@ pub(super) fn run(command: &JournalCommand) -> Result<(), Exit> {
 fn export(args: &ExportArgs) -> Result<(), Exit> {
     let mut range = args.range.open(&args.config.data_dir()?)?;
     let mut out = Out::to(args.file.as_deref())?;
-    while let Some(frames) = range.next()? {
+    while let Some(frames) = range.next_piece()? {
         for kept in &frames {
             out.json(&Line::from(kept))?;
         }
