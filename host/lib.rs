@@ -34,6 +34,7 @@
 //! | [`pipeline`] | batches, order, back-pressure, halving, delivery |
 //! | [`plugin`] | the plugin host: load, call, limit, replace |
 //! | [`alert`], [`dead_letter`] | what people must know; what was of no use |
+//! | [`gap`] | when nobody knows what was sent |
 //! | [`dial`](mod@dial) | from a URL to a TLS connection, through proxies; one HTTP request on it |
 //! | [`telemetry`], [`notify`], [`tls`] | log, metrics, health; the service manager; whom servers are trusted by |
 //! | [`control`] | what a command has a running host do |
@@ -58,6 +59,7 @@ pub mod decode;
 pub mod dial;
 pub mod excerpt;
 pub mod frame;
+pub mod gap;
 pub mod histogram;
 pub mod journal;
 pub mod line;

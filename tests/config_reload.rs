@@ -16,7 +16,7 @@ const RATE: &[&str] = &["--rate", "2000", "--streams", "ap-events,wids,audit-tra
 
 impl Host {
     /// Writes the configuration as it is by now, and waits until the host has taken it over.
-    fn reconfigure(&self) {
+    pub fn reconfigure(&self) {
         let count = || self.reloads("applied");
         let before = count();
         self.dir.write_config();

@@ -75,6 +75,10 @@ const APART: &[(&str, &[&str])] = &[
     ("host/sink/", &["crate::plugin", "crate::source", "crate::sim"]),
     ("host/plugin/", &["crate::source", "crate::sink", "crate::pipeline", "crate::sim"]),
     ("host/pipeline/", &["crate::plugin", "crate::source", "crate::sim"]),
+    (
+        "host/gap/",
+        &["crate::source", "crate::pipeline", "crate::plugin", "crate::sink", "crate::sim"],
+    ),
     ("host/dial/", &["crate::source", "crate::sink", "crate::plugin", "crate::config"]),
     ("host/proxy.rs", &["crate::"]),
     ("host/batch.rs", &["crate::decode", "crate::plugin", "crate::pipeline", "std::fs", "tokio"]),

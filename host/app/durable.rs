@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::data_dir::sync_dir;
+use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
-use crate::alert::Alert;
-use crate::config::{Begin, Config, JournalConfig, PipelineConfig};
+use crate::config::{Begin, JournalConfig, PipelineConfig};
+use crate::gap::Ledger;
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
-use crate::store::{Commit, Loaded, News, Record, Saved, Store};
+use crate::store::{Commit, Loaded, Record, Saved, Store};
+use crate::telemetry::DurableView;
 use crate::text::now_micros;
 
-/// How long it may take at the end until all is durable.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take at the end until all is durable, with the time of grace before less than 10 s.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long it may take at the start until a new pipeline is noted.
 const NOTE_WITHIN: Duration = Duration::from_secs(10);
@@ -34,6 +36,8 @@ pub(super) struct Durable {
     /// Whether a pipeline that is not known may have been so: then it begins with the oldest.
     is_forgetful: bool,
     told: Told,
+    /// The record that this process begins with.
+    began: u64,
 }
 
 /// What was told of the state of things, so that it is told once.
@@ -74,41 +78,83 @@ impl Durable {
                 "journal: the last write was not whole and is taken back; it was never counted"
             );
         }
+        let is_gone = pipelines.is_empty() && journal.next_seq() > 1;
+        if is_gone {
+            tracing::error!(
+                "the store holds no pipeline, and the journal is not empty: pipelines begin with its \
+                 oldest record; what was delivered before is delivered again"
+            );
+        }
         Ok(Durable {
-            is_forgetful: is_damaged || (pipelines.is_empty() && journal.next_seq() > 1),
-            journal: Arc::new(journal),
+            is_forgetful: is_damaged || is_gone,
             store: Arc::new(store),
             config: config.clone(),
             retention: Retention::new(config),
             saved: pipelines,
             told: Told::default(),
+            began: journal.next_seq(),
+            journal: Arc::new(journal),
         })
     }
 
-    /// Gives up the places of pipelines that the configuration does not have.
-    pub fn release_others(&mut self, config: &Config) {
-        let is_gone =
-            |name: &String| !config.pipelines.iter().any(|pipeline| pipeline.name == *name);
-        let gone: Vec<String> = self.store.cursors().into_keys().filter(is_gone).collect();
-        for pipeline in gone {
-            let saved = self.saved.remove(&pipeline);
-            let cursor = saved.map_or(0, |saved| saved.cursor);
-            let waiting = self.journal.next_seq().saturating_sub(cursor.max(1));
-            tracing::warn!(
-                pipeline,
-                waiting,
-                "is not configured any more; its place in the journal is given up"
-            );
+    /// Has streams remember what they brought in earlier processes, without waiting for it, and writes
+    /// down what of the journal is lost.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub fn recall(&self, memories: Memories, gaps: &Ledger) -> Result<(), StartError> {
+        for damage in &self.journal.found().damage {
+            tell_lost(&self.journal, gaps, damage.seqs.clone(), &damage.what);
+        }
+        recall(Arc::clone(&self.journal), self.began, memories)
+            .map_err(environment("cannot start a thread".to_owned(), ""))
+    }
+
+    /// Writes down what pipelines could not read.
+    pub fn tell_lost(&self, gaps: &Ledger) {
+        for records in self.journal.take_lost() {
+            tell_lost(&self.journal, gaps, records, "they are damaged");
+        }
+    }
+
+    /// Gives up the places of pipelines that are not there any more.
+    pub fn release_others(&mut self, is_there: &dyn Fn(&str) -> bool) {
+        let gone = self.store.cursors().into_iter().filter(|(name, _)| !is_there(name));
+        for (pipeline, cursor) in gone.collect::<Vec<_>>() {
+            if self.saved.remove(&pipeline).is_some() {
+                let records = self.journal.next_seq().saturating_sub(cursor.max(1));
+                tracing::warn!(
+                    pipeline,
+                    records,
+                    "is not configured any more; its place in the journal is given up, with the \
+                     records that came after what it had delivered"
+                );
+            } else {
+                tracing::info!(pipeline, "its place in the journal is given up");
+            }
             self.release(&pipeline);
         }
     }
 
+    /// A pipeline that is not known from here on is new.
+    pub fn has_started(&mut self) {
+        self.is_forgetful = false;
+        self.saved.clear();
+    }
+
     /// Where a pipeline begins, and what was kept of it. One that is new is noted, so that nothing is let
-    /// go that it has not taken, even if it never comes to a commit.
+    /// go that it has not taken, even if it never comes to a commit; `is_heir`: while another of its name
+    /// drains, what is noted is that one's.
     ///
     /// # Errors
     /// When that cannot be noted.
-    pub fn kept(&mut self, config: &PipelineConfig) -> Result<Kept, StartError> {
+    pub fn kept(&mut self, config: &PipelineConfig, is_heir: bool) -> Result<Kept, StartError> {
+        if is_heir {
+            let store = Arc::clone(&self.store);
+            let saved = Saved { cursor: self.journal.next_seq(), ..Saved::default() };
+            let every = self.config.commit_every;
+            return Ok(Kept { store, saved, begins_later: true, is_heir, every });
+        }
         let oldest = config.begin == Begin::Oldest || self.is_forgetful;
         let known = self.saved.remove(&config.name);
         let begins_later = known.is_none() && !oldest;
@@ -117,12 +163,12 @@ impl Durable {
             None => self.first_commit(&config.name, oldest)?,
         };
         let first = self.journal.first_seq();
-        if saved.cursor < first {
+        if saved.cursor > 0 && saved.cursor < first {
             let (pipeline, lost) = (&config.name, first - saved.cursor);
             tracing::error!(pipeline, lost, "what it is to go on with is not in the journal");
         }
         let store = Arc::clone(&self.store);
-        Ok(Kept { store, saved, begins_later, every: self.config.commit_every })
+        Ok(Kept { store, saved, begins_later, is_heir, every: self.config.commit_every })
     }
 
     fn first_commit(&self, name: &str, oldest: bool) -> Result<Saved, StartError> {
@@ -145,41 +191,10 @@ impl Durable {
         Ok(saved)
     }
 
-    /// Gives up the place of a pipeline that has drained and is not configured any more.
-    pub fn release(&self, pipeline: &str) {
+    fn release(&self, pipeline: &str) {
         let release = Record::Released { pipeline: pipeline.to_owned() };
         if let Err(error) = self.store.write(release, &|| true) {
             tracing::warn!(pipeline, %error, "that its place is given up could not be noted");
-        }
-    }
-
-    /// Alerts that were to be told when the host ended.
-    pub fn untold(&self) -> Vec<(String, Vec<crate::alert::Told>)> {
-        let told = |news: &News| crate::alert::Told {
-            number: news.number,
-            alert: Alert {
-                subject: news.subject.clone(),
-                data: serde_json::from_str(&news.data).unwrap_or_default(),
-            },
-        };
-        let untold = self.saved.iter().filter(|(_, saved)| !saved.news.is_empty());
-        untold.map(|(name, saved)| (name.clone(), saved.news.iter().map(told).collect())).collect()
-    }
-
-    /// Tells them.
-    pub async fn tell(
-        &self,
-        untold: Vec<(String, Vec<crate::alert::Told>)>,
-        tell: impl Fn(&str, Vec<crate::alert::Told>),
-    ) {
-        for (pipeline, alerts) in untold {
-            let upto = alerts.last().map_or(0, |told| told.number);
-            tokio::task::block_in_place(|| {
-                tell(&pipeline, alerts);
-                if let Err(error) = self.store.write(Record::Told { pipeline, upto }, &|| true) {
-                    tracing::warn!(%error, "that they were told could not be noted");
-                }
-            });
         }
     }
 
@@ -214,6 +229,11 @@ impl Durable {
         self.told = now;
     }
 
+    /// What is shown of it.
+    pub fn view(&self) -> DurableView {
+        DurableView { journal: Arc::clone(&self.journal), store: Arc::clone(&self.store) }
+    }
+
     /// What survives what, in plain words.
     pub fn guarantee(&self) -> String {
         let wait = self.config.group_wait.as_millis();
@@ -226,10 +246,12 @@ impl Durable {
 
     /// Makes all durable.
     pub fn close(&self) {
-        if let Err(error) = self.journal.close(CLOSE_WITHIN) {
+        let until = Instant::now() + CLOSE_WITHIN;
+        let left = || until.saturating_duration_since(Instant::now());
+        if let Err(error) = self.journal.close(left()) {
             tracing::error!("{error}");
         }
-        if let Err(error) = self.store.close(CLOSE_WITHIN) {
+        if let Err(error) = self.store.close(left()) {
             tracing::error!("{error}");
         }
     }

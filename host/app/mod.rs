@@ -5,6 +5,7 @@ mod data_dir;
 mod durable;
 mod news;
 mod pipelines;
+mod recall;
 mod reload;
 mod sources;
 
@@ -30,6 +31,7 @@ use crate::config::{BUILT_IN_SOURCE, Config, ConfigError};
 use crate::control::{self, Control, Key};
 use crate::dead_letter::{Appender, DeadLetters};
 use crate::decode::{Decoder, Registry};
+use crate::gap::Ledger;
 use crate::pipeline::{Outputs, Pipeline, Shared};
 use crate::plugin::{Compiler, Engine, Folder, Loader};
 use crate::source::BuiltIn;
@@ -38,9 +40,11 @@ use crate::telemetry::{self, StatusReport, View};
 use crate::text::now_micros;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
-const GRACE: Duration = Duration::from_secs(7);
+const GRACE: Duration = Duration::from_secs(6);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+/// How long writing gaps may take at the end.
+const GAPS_WITHIN: Duration = Duration::from_secs(1);
 /// How often the host looks at least whether all of it is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -85,6 +89,7 @@ pub struct App {
     /// Tells those who watch that the host is about to end.
     ending: CancellationToken,
     news: Arc<News>,
+    gaps: Arc<Ledger>,
     folder: Folder,
     server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
@@ -121,6 +126,7 @@ impl App {
             dead_letters: Arc::new(dead_letters),
             reloads: Arc::default(),
             runtime: Handle::current(),
+            opened: CancellationToken::new(),
             stop: stop.clone(),
         });
 
@@ -139,7 +145,7 @@ impl App {
             board: Arc::clone(&board),
             announce: {
                 let news = Arc::clone(&news);
-                Arc::new(move |pipeline, alerts| news.tell_alerts(pipeline, alerts))
+                Arc::new(move |pipeline: &str, alerts: &[_]| news.tell_alerts(pipeline, alerts))
             },
             on_fatal: {
                 let shown = Arc::clone(&shown_fatal);
@@ -154,18 +160,22 @@ impl App {
             stop: stop.clone(),
         };
         let mut pipelines = Pipelines::new(shared);
-        let mut sources = Sources::new(&config.data_dir);
+        let gaps = start_ledger(durable.as_ref(), &news)?;
+        let mut sources = Sources::new(&config.data_dir, Arc::clone(&gaps));
         let streams = sources.prepare(config)?;
-        if let Some(durable) = &mut durable {
-            durable.release_others(config);
+        let memories = sources.remember(config);
+        match &durable {
+            Some(durable) => durable.recall(memories, &gaps)?,
+            None => memories.iter().for_each(|(_, memory)| memory.set_ready()),
         }
-        let untold = durable.as_ref().map(Durable::untold).unwrap_or_default();
         let plan = pipelines.prepare(config, &mut durable)?;
         pipelines.commit(plan, durable.as_ref());
         news.tell_to(pipelines.inputs_for(BUILT_IN_SOURCE));
         drop(opened);
-        if let Some(durable) = &durable {
-            durable.tell(untold, |pipeline, alerts| news.tell_alerts(pipeline, alerts)).await;
+        news.opened.cancel();
+        if let Some(durable) = &mut durable {
+            durable.release_others(&|name| pipelines.has(name));
+            durable.has_started();
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
@@ -187,8 +197,10 @@ impl App {
             sinks: pipelines.sink_views().into(),
             plugins: folder.plugins(),
             reloads: Arc::clone(&news.reloads),
+            gaps: Arc::clone(&gaps),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
+            durable: durable.as_ref().map(Durable::view),
             ending: ending.clone(),
             fatal: shown_fatal,
         };
@@ -209,6 +221,7 @@ impl App {
             stop,
             ending,
             news,
+            gaps,
             folder,
             server,
             fatal,
@@ -326,11 +339,14 @@ impl App {
     }
 
     fn look_after(&mut self) -> Result<(), String> {
-        if let Some(durable) = &mut self.durable {
-            durable.look_after();
-        }
         if self.pipelines.look_after()? {
             self.show();
+        }
+        if let Some(durable) = &mut self.durable {
+            // Those that have drained, and those of a configuration that did not take effect.
+            durable.release_others(&|name| self.pipelines.has(name));
+            durable.look_after();
+            durable.tell_lost(&self.gaps);
         }
         if self.folder.is_finished() {
             return Err("the thread that loads plugins ended by itself".to_owned());
@@ -372,6 +388,8 @@ impl App {
             }
         }
         if let Some(durable) = &self.durable {
+            durable.tell_lost(&self.gaps);
+            self.gaps.close(GAPS_WITHIN);
             durable.close();
         }
         self.server.abort();
@@ -390,6 +408,12 @@ async fn wait_for(pipelines: &[&Pipeline], deadline: Option<Instant>) {
     while !is_over() && pipelines.iter().any(|pipeline| !pipeline.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn start_ledger(durable: Option<&Durable>, news: &Arc<News>) -> Result<Arc<Ledger>, StartError> {
+    let (store, news) = (durable.map(|durable| Arc::clone(&durable.store)), Arc::clone(news));
+    let ledger = Ledger::start(store, Box::new(move |gap, phase| news.tell_gap(gap, phase)));
+    ledger.map_err(environment("cannot start a thread".to_owned(), ""))
 }
 
 fn start_folder(

@@ -12,11 +12,13 @@ use crate::alert::Told as ToldAlert;
 use crate::config::BUILT_IN_SOURCE;
 use crate::dead_letter::{Appender, DeadLetter, DeadLetters};
 use crate::frame::Frame;
+use crate::gap::{Gap, Phase};
 use crate::meter::ReloadMeter;
 use crate::pipeline::Input;
 use crate::plugin::Change;
 use crate::runner::Reason;
 use crate::source::BuiltIn;
+use crate::text::{Timestamp, format_time, now_micros};
 
 /// What came of reading the configuration again.
 pub(super) enum Told {
@@ -35,6 +37,8 @@ pub(super) struct News {
     pub dead_letters: Arc<DeadLetters>,
     pub reloads: Arc<ReloadMeter>,
     pub runtime: Handle,
+    /// Cancelled once the pipelines that take from `trommel` are there.
+    pub opened: CancellationToken,
     pub stop: CancellationToken,
 }
 
@@ -55,10 +59,14 @@ impl News {
         }
     }
 
-    /// Called on a pipeline's thread, which waits while there is no room: none of them takes from
-    /// `trommel`, so none waits for itself.
-    pub fn tell_alerts(&self, pipeline: &str, alerts: Vec<ToldAlert>) {
-        let Some(source) = self.source() else { return };
+    /// Called on a thread of a pipeline, which waits while there is no room: none of them takes from
+    /// `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
+    pub fn tell_alerts(&self, pipeline: &str, alerts: &[ToldAlert]) -> bool {
+        let opened = self.stop.run_until_cancelled(self.opened.cancelled());
+        if self.runtime.block_on(opened).is_none() {
+            return false;
+        }
+        let Some(source) = self.source() else { return false };
         let frames: Vec<_> = alerts
             .iter()
             .map(|told| {
@@ -69,7 +77,7 @@ impl News {
             })
             .collect();
         let lines: String = frames.iter().map(|frame| source.line(frame)).collect();
-        for ToldAlert { alert, .. } in &alerts {
+        for ToldAlert { alert, .. } in alerts {
             let said = |name: &str| alert.data[name].as_str().unwrap_or_default().to_owned();
             let (edge, severity) = (said("edge"), said("severity"));
             tracing::warn!(key = alert.subject, severity, "alert {edge}: {}", said("summary"));
@@ -78,10 +86,11 @@ impl News {
             tracing::error!(%error, "alerts.jsonl cannot be written; the pipeline waits");
             let wait = tokio::time::sleep(Duration::from_secs(1));
             if self.runtime.block_on(self.stop.run_until_cancelled(wait)).is_none() {
-                break;
+                return false;
             }
         }
-        self.runtime.block_on(self.stop.run_until_cancelled(source.send(frames)));
+        let sent = self.runtime.block_on(self.stop.run_until_cancelled(source.send(frames)));
+        sent == Some(true)
     }
 
     /// Called on the thread that loads plugins, which must never wait for a pipeline: that pipeline
@@ -142,12 +151,70 @@ impl News {
         }
     }
 
+    /// Called on the ledger's thread, which never waits for a pipeline.
+    pub fn tell_gap(&self, gap: &Gap, phase: Phase) {
+        let now = now_micros();
+        let seconds = gap.to.unwrap_or(now).saturating_sub(gap.from) as f64 / 1e6;
+        let Gap { source, stream, reason, detail, last_id, first_id, .. } = gap;
+        match (phase, gap.replayed) {
+            (Phase::Long, _) => {
+                tracing::warn!(source, stream, reason, seconds, "a gap lasts: {detail}");
+            }
+            (Phase::Over, Some(false)) => tracing::warn!(
+                source,
+                stream,
+                reason,
+                seconds,
+                last_id,
+                first_id,
+                "a gap is over: {detail}"
+            ),
+            (Phase::Over, replayed) => {
+                let was = if replayed.is_some() { "was" } else { "may have been" };
+                tracing::info!(
+                    source,
+                    stream,
+                    reason,
+                    seconds,
+                    last_id,
+                    first_id,
+                    "away, and what was sent meanwhile {was} sent again: {detail}"
+                );
+            }
+        }
+        let Some(built_in) = self.source() else { return };
+        let micros = |micros: u64| format_time(Timestamp::from_micros(micros));
+        let data = serde_json::json!({
+            "source": source,
+            "stream": stream,
+            "reason": reason,
+            "detail": detail,
+            "from": micros(gap.from),
+            "to": gap.to.map(micros),
+            "seconds": seconds,
+            "last_id": last_id,
+            "first_id": first_id,
+            "replayed": gap.replayed,
+            "records": gap.records,
+        });
+        // One that is told again after a crash has the id that it had.
+        let long = if phase == Phase::Long { "-lasts" } else { "" };
+        let id = (gap.number > 0).then(|| format!("gap-{}{long}", gap.number));
+        let subject = format!("{source}/{stream}");
+        self.tell_or_note(&built_in.event(id, "trommel.gap", &subject, &data));
+    }
+
     fn tell_reload(&self, subject: &str, data: &serde_json::Value) {
         let Some(source) = self.source() else { return };
-        let frame = source.event(None, "trommel.reload", subject, data);
-        let without_room = source.try_send(&frame);
+        self.tell_or_note(&source.event(None, "trommel.reload", subject, data));
+    }
+
+    /// Hands an event on; where there is no room it is a dead letter.
+    fn tell_or_note(&self, frame: &Frame) {
+        let Some(source) = self.source() else { return };
+        let without_room = source.try_send(frame);
         if without_room > 0 {
-            self.no_room(&source, &frame, without_room);
+            self.no_room(&source, frame, without_room);
         }
     }
 

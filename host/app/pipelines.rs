@@ -144,7 +144,7 @@ impl Pipelines {
         let predecessors = self.predecessors(config, &sinks, all);
         let (pending, close) = match durable {
             Some(durable) => {
-                let kept = durable.kept(config)?;
+                let kept = durable.kept(config, self.has(&config.name))?;
                 Pending::from_journal(config.clone(), sinks, &durable.journal, kept)
                     .map_err(environment("cannot read the journal".to_owned(), ""))?
             }
@@ -158,16 +158,14 @@ impl Pipelines {
 
     /// Those that drain, now or soon, and have events that must come before the first of a new
     /// pipeline: of the same name, or with a source and a sink in common. Pipelines that take from
-    /// `trommel` do not wait: others wait for them, when they have alerts to tell.
+    /// `trommel` do not wait: others wait for them, when they have alerts to tell. With a journal nobody
+    /// waits for them, and they do wait for one of their name.
     fn predecessors(
         &self,
         config: &PipelineConfig,
         sinks: &[SharedSink],
         all: &Config,
     ) -> Vec<Predecessor> {
-        if is_built_in(config) {
-            return Vec::new();
-        }
         let stays = |name: &str| {
             let config = all.pipelines.iter().find(|pipeline| pipeline.name == name);
             config.is_some_and(|config| self.keeps(config))
@@ -179,26 +177,39 @@ impl Pipelines {
             let shares_source = old.from.iter().any(|source| config.from.contains(source));
             let is_ours = |sink: &SharedSink| sinks.iter().any(|ours| ours.is_same_place(sink));
             let shares_sink = || pipeline.wiring().sinks.iter().any(is_ours);
-            old.name == config.name || (shares_source && shares_sink())
+            let is_namesake = old.name == config.name;
+            if is_built_in(config) {
+                return is_namesake && pipeline.is_kept;
+            }
+            is_namesake || (shares_source && shares_sink())
         };
         let before = leaving.chain(about_to_leave).filter(comes_before);
-        before.map(|(_, pipeline)| Predecessor::from(pipeline)).collect()
+        let predecessor = |(old, pipeline): (&PipelineConfig, &Pipeline)| {
+            Predecessor::new(pipeline, old.name == config.name)
+        };
+        before.map(predecessor).collect()
+    }
+
+    /// Whether there is a pipeline of this name, be it one that drains.
+    pub fn has(&self, name: &str) -> bool {
+        self.running.contains_key(name) || self.leaving.iter().any(|old| old.config.name == name)
     }
 
     /// Has a plan take effect. Those that are left get no more frames once the sources have been given
     /// what [`Pipelines::inputs_for`] says then.
     pub fn commit(&mut self, plan: Plan, durable: Option<&Durable>) {
-        let mut left = Vec::new();
+        let mut left = None;
         match durable {
             // All changes what they take at the same record: none is taken twice, or by nobody.
-            Some(durable) => durable.journal.cut(|at| left = self.commit_at(at, plan)),
-            None => left = self.commit_at(0, plan),
+            Some(durable) => durable.journal.cut(|at| left = Some(self.commit_at(at, plan))),
+            None => left = Some(self.commit_at(0, plan)),
         }
+        // Taken apart when the journal goes on: that may take its time, and cuts it again.
         drop(left);
     }
 
-    /// Gives back the ways into those that are left.
-    fn commit_at(&mut self, at: u64, plan: Plan) -> Vec<Close> {
+    /// Gives back what is left: the ways into pipelines, and sinks.
+    fn commit_at(&mut self, at: u64, plan: Plan) -> (Vec<Close>, Sinks) {
         let Plan { sinks, added, kept } = plan;
         let mut left = Vec::new();
         let mut before = std::mem::take(&mut self.running);
@@ -232,8 +243,7 @@ impl Pipelines {
         for (_, sink) in sinks.values() {
             self.open_soon(sink);
         }
-        self.sinks = sinks;
-        left
+        (left, std::mem::replace(&mut self.sinks, sinks))
     }
 
     /// Has a sink take over the settings of its place, though no event may come for long.

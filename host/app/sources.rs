@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::recall::Memories;
 use super::{StartError, environment};
 use crate::config::{CentralConfig, Config, SourceConfig, SourceKind, StreamConfig, SubscriberId};
+use crate::gap::{Ledger, Tail};
 use crate::pipeline::{Input, Outputs};
-use crate::source::central::{Central, WINDOW, kept_id};
+use crate::source::central::{Central, Memory, WINDOW, kept_id};
 use crate::source::{Replay, SharedStatus};
 
 /// Why what a server sends is missed while a stream reconnects.
@@ -24,6 +27,9 @@ pub(super) struct Sources {
     stop: CancellationToken,
     data_dir: PathBuf,
     running: BTreeMap<String, Running>,
+    gaps: Arc<Ledger>,
+    /// What is remembered of each stream, whoever connects it.
+    memories: BTreeMap<(String, String), Arc<Memory>>,
     /// Streams that were told to end, until they have.
     ending: Vec<Ending>,
 }
@@ -59,13 +65,15 @@ struct Ending {
 pub(super) struct Plan(BTreeMap<String, Central>);
 
 impl Sources {
-    pub fn new(data_dir: &Path) -> Self {
+    pub fn new(data_dir: &Path, gaps: Arc<Ledger>) -> Self {
         Sources {
             tasks: JoinSet::new(),
             is_endless: true,
             stop: CancellationToken::new(),
             data_dir: data_dir.to_owned(),
             running: BTreeMap::new(),
+            gaps,
+            memories: BTreeMap::new(),
             ending: Vec::new(),
         }
     }
@@ -75,8 +83,6 @@ impl Sources {
     /// # Errors
     /// What cannot be had.
     pub fn prepare(&self, config: &Config) -> Result<Plan, StartError> {
-        let streams: usize = config.sources.iter().map(SourceConfig::stream_count).sum();
-        let window = WINDOW / streams.max(1);
         let mut made = BTreeMap::new();
         for SourceConfig { name, kind } in &config.sources {
             let SourceKind::Central(central) = kind else { continue };
@@ -85,9 +91,35 @@ impl Sources {
                 continue;
             }
             let outputs = running.map(|running| running.outputs.clone()).unwrap_or_default();
-            made.insert(name.clone(), self.make(name, central, outputs)?.with_window(window));
+            made.insert(name.clone(), self.make(name, central, outputs)?);
         }
         Ok(Plan(made))
+    }
+
+    /// Has the streams of a configuration be remembered, within what all of them together may take;
+    /// gives back those that were not before. They are connected once they are ready. Of others only
+    /// their gap stays: they may still be ending, or come back.
+    pub fn remember(&mut self, config: &Config) -> Memories {
+        let mut streams = Vec::new();
+        for SourceConfig { name, kind } in &config.sources {
+            if matches!(kind, SourceKind::Central(_)) {
+                let of_source = streams_of(kind).into_iter();
+                streams.extend(of_source.map(|stream| (name.clone(), stream.name)));
+            }
+        }
+        let events = WINDOW / streams.len().max(1);
+        for (key, memory) in &self.memories {
+            memory.resize(if streams.contains(key) { events } else { 1 });
+        }
+        let mut added = Memories::new();
+        for key in streams {
+            if !self.memories.contains_key(&key) {
+                let memory = Memory::new(Some(Arc::clone(&self.gaps)), &key.0, &key.1, events);
+                self.memories.insert(key.clone(), Arc::clone(&memory));
+                added.push((key, memory));
+            }
+        }
+        added
     }
 
     fn make(
@@ -111,6 +143,10 @@ impl Sources {
     pub fn commit(&mut self, config: &Config, plan: Plan, inputs: impl Fn(&str) -> Vec<Input>) {
         self.is_endless = config.sources.is_empty()
             || config.sources.iter().any(|s| matches!(s.kind, SourceKind::Central(_)));
+        for (_, memory) in self.remember(config) {
+            memory.gaps.resume(Tail::default());
+            memory.set_ready();
+        }
         let Plan(mut made) = plan;
         self.ending.retain(|stream| !stream.ended.is_cancelled());
         let mut before = std::mem::take(&mut self.running);
@@ -209,7 +245,11 @@ impl Sources {
                 (SourceKind::Central(_), Some(central)) => {
                     let status = status.unwrap_or_else(|| SharedStatus::new(name, &config.name));
                     let gap = leaves_gap.then(|| (status.clone(), name.to_owned()));
-                    let stream = central.stream(&config, status.clone(), &self.stop, stop.clone());
+                    let key = (name.to_owned(), config.name.clone());
+                    let Some(memory) = self.memories.get(&key).cloned() else { continue };
+                    let ready = Arc::clone(&memory);
+                    let stream =
+                        central.stream(&config, memory, status.clone(), &self.stop, stop.clone());
                     self.tasks.spawn(async move {
                         let _is_over = is_over;
                         all_ended(after).await;
@@ -218,6 +258,7 @@ impl Sources {
                             let stream = status.get().stream;
                             tracing::warn!(source, stream, "gap: {RECONFIGURED}");
                         }
+                        ready.is_ready().await;
                         stream.await;
                         Ok(())
                     });

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod decode;
 mod dlq;
+mod gaps;
 mod generate;
 mod init;
 mod journal;
@@ -104,6 +105,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Shows how a running host is doing
     Status(status::StatusArgs),
+    /// Shows when nobody knows what was sent, and why
+    Gaps(gaps::GapsArgs),
     /// Shows plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -226,6 +229,7 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Decode(args) => decode::run(&args),
         Command::Sim(args) => runtime()?.block_on(sim::run(args)),
         Command::Status(args) => status::run(&args),
+        Command::Gaps(args) => gaps::run(&args),
         Command::Completions(args) => generate::completions(&args, Cli::command()),
         Command::Man(args) => generate::man(&args, Cli::command()),
     }

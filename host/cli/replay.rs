@@ -215,7 +215,7 @@ impl Replay<'_> {
 
     /// Lets time pass for alert plugins, up to when a frame was received.
     fn pass_time(&mut self, time: u64) -> Result<(), Exit> {
-        if !self.rehearsal.has_alerts() {
+        if !self.rehearsal.has_time() {
             return Ok(());
         }
         let Some(tick) = self.next_tick else {

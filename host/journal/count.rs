@@ -170,13 +170,17 @@ pub(super) fn backlog(reader: &mut Reader, upto: u64, interests: &Interests) -> 
                 (sources, until) = interests.at(record.seq);
                 last = None;
             }
-            let Some((head, _)) = frames::split(record) else { continue };
+            let Some((head, _)) = frames::split(record) else {
+                // Lost to everybody, as it is to who takes it.
+                count += 1;
+                continue;
+            };
             let is_wanted = match &last {
                 Some((known, is_wanted)) if *known == head => *is_wanted,
                 _ => {
                     let origin = frames::parse(&head).map(|(_, origin)| origin);
                     let is_wanted = origin
-                        .is_some_and(|origin| sources.iter().any(|name| **name == *origin.source));
+                        .is_none_or(|origin| sources.iter().any(|name| **name == *origin.source));
                     last = Some((head, is_wanted));
                     is_wanted
                 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::count::{Counting, Interests};
 use super::frames;
+use super::tail::Lost;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Block, Reader};
 use crate::text::now_micros;
@@ -38,6 +39,8 @@ pub struct Feed {
     heads: Vec<Known>,
     taken: Arc<AtomicU64>,
     failed: Option<Instant>,
+    /// Where it is noted what cannot be read.
+    lost: Arc<Lost>,
 }
 
 /// A head that was seen before.
@@ -60,7 +63,12 @@ pub struct Taken {
 }
 
 impl Feed {
-    pub(super) fn new(reader: Reader, counting: Arc<Counting>, interests: Arc<Interests>) -> Self {
+    pub(super) fn new(
+        reader: Reader,
+        counting: Arc<Counting>,
+        interests: Arc<Interests>,
+        lost: Arc<Lost>,
+    ) -> Self {
         let (sources, until) = interests.at(reader.position());
         Feed {
             reader,
@@ -74,6 +82,7 @@ impl Feed {
             heads: Vec::new(),
             taken: Arc::default(),
             failed: None,
+            lost,
         }
     }
 
@@ -89,7 +98,7 @@ impl Feed {
         &self.interests
     }
 
-    /// How many frames it gave.
+    /// How many frames it gave, or told to be lost.
     pub fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
     }
@@ -184,8 +193,12 @@ impl Feed {
                 }
             }
         }
-        let count: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
-        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        if !taken.lost.is_empty() {
+            self.lost.note(&taken.lost);
+        }
+        let frames: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
+        let lost: u64 = taken.lost.iter().map(|lost| lost.end - lost.start).sum();
+        self.taken.fetch_add(frames as u64 + lost, Ordering::Relaxed);
         taken
     }
 

@@ -7,6 +7,9 @@ mod count;
 mod feed;
 mod frames;
 mod retention;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ pub use count::Interests;
 pub use feed::{End, Feed, Taken};
 pub use frames::{Read, read};
 pub use retention::{Kept, Retention};
+pub use tail::Journalled;
 
 use self::count::Counting;
 use crate::config::JournalConfig;
@@ -34,6 +38,7 @@ const ROOM: Duration = Duration::from_millis(2);
 pub struct Journal {
     log: Log,
     counting: Arc<Counting>,
+    lost: Arc<tail::Lost>,
 }
 
 /// Why a chunk did not get into the journal.
@@ -66,7 +71,7 @@ impl Journal {
         let told = Arc::clone(&counting);
         let log = Log::open(dir, options, certified, Box::new(move |upto| told.durable(upto)))?;
         counting.durable(log.durable());
-        Ok(Journal { log, counting })
+        Ok(Journal { log, counting, lost: Arc::default() })
     }
 
     /// What opening found.
@@ -114,13 +119,22 @@ impl Journal {
         let upto = self.counting.subscribe(&interests, tally);
         let mut reader = self.log.reader(from);
         tally.receive(count::backlog(&mut reader, upto, &interests)?);
-        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests))
+        let lost = Arc::clone(&self.lost);
+        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests, lost))
     }
 
     /// Calls this with the number that the next record gets, while none is appended: what is said of
     /// records from there on is said before there is one.
     pub fn cut(&self, say: impl FnOnce(u64)) {
         self.counting.hold(|| say(self.log.next_seq()));
+    }
+
+    /// Waits until all that is in it by now is durable.
+    pub async fn settled(&self) {
+        let last = self.next_seq() - 1;
+        let mut durable = self.watch();
+        // Its other end is here.
+        let _ = durable.wait_for(|durable| *durable >= last).await;
     }
 
     /// The number that the next record gets.
@@ -141,6 +155,11 @@ impl Journal {
     /// What keeps it from being written, in words, while something does.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
+    }
+
+    /// Whether it may not grow any more, and has to.
+    pub fn is_full(&self) -> bool {
+        self.log.is_full()
     }
 
     /// Its segments, the oldest first.

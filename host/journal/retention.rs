@@ -32,9 +32,11 @@ impl Retention {
     pub fn look(&self, journal: &Journal, floor: u64, now: u64) -> Kept {
         let segments = journal.segments();
         let is_pressed = journal.log.is_full() || journal.log.trouble().is_some();
+        let first = journal.log.first_seq();
         let before = self.before(&segments, floor, now, is_pressed);
         journal.log.release(before);
-        if !journal.log.is_full() || before > journal.log.first_seq() {
+        // Where room was made, it may take a moment until it is used.
+        if !journal.log.is_full() || before > first {
             return Kept::Fine;
         }
         match (self.config.when_full, segments.first()) {

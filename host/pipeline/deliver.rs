@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::halving::Stopped;
+use super::keeping::{Keeping, while_committing};
 use super::links::Links;
 use super::stages::Run;
 use crate::backoff::Backoff;
@@ -30,7 +31,12 @@ enum Try {
 
 impl Run<'_> {
     /// Gives the batch to an export plugin, until all of it is settled.
-    pub fn export(&mut self, links: &mut Links, name: &str) -> Result<(), Stopped> {
+    pub fn export(
+        &mut self,
+        links: &mut Links,
+        name: &str,
+        keeping: &mut Option<Keeping>,
+    ) -> Result<(), Stopped> {
         let Some((link, _)) = links.place_of(name).and_then(|place| links.get(place)) else {
             return Ok(());
         };
@@ -43,7 +49,7 @@ impl Run<'_> {
             if part.is_empty() {
                 continue;
             }
-            if let Some((reason, detail)) = self.export_part(links, name, &part, tries)? {
+            if let Some((reason, detail)) = self.export_part(links, name, &part, tries, keeping)? {
                 tries = 1;
                 if let [row] = part[..] {
                     self.refuse(&info, row, reason, detail);
@@ -64,6 +70,7 @@ impl Run<'_> {
         name: &str,
         rows: &[RowId],
         most_failures: usize,
+        keeping: &mut Option<Keeping>,
     ) -> Result<Option<(Reason, String)>, Stopped> {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let mut failures = 0;
@@ -89,7 +96,7 @@ impl Run<'_> {
                 );
             }
             let wait = wait.unwrap_or_else(|| backoff.next_wait());
-            self.pause(links, wait)?;
+            self.pause(links, wait, keeping)?;
         }
     }
 
@@ -134,18 +141,28 @@ impl Run<'_> {
     }
 
     /// Waits; a change of plugins ends the wait.
-    fn pause(&self, links: &mut Links, wait: Duration) -> Result<(), Stopped> {
-        self.shared.runtime.block_on(async {
+    fn pause(
+        &self,
+        links: &mut Links,
+        wait: Duration,
+        keeping: &mut Option<Keeping>,
+    ) -> Result<(), Stopped> {
+        let over = async {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
                 () = links.changed() => Ok(()),
                 () = tokio::time::sleep(wait) => Ok(()),
             }
-        })
+        };
+        self.shared.runtime.block_on(while_committing(keeping, over))
     }
 
     /// Writes the dead letters there are, until they are written.
-    pub fn write_letters(&mut self, links: &mut Links) -> Result<(), Stopped> {
+    pub fn write_letters(
+        &mut self,
+        links: &mut Links,
+        keeping: &mut Option<Keeping>,
+    ) -> Result<(), Stopped> {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         while !self.letters.is_empty() {
             match self.shared.dead_letters.write(&self.letters) {
@@ -157,7 +174,7 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     tracing::error!(pipeline = self.pipeline, %error, "dead letters cannot be written; the pipeline waits");
-                    self.pause(links, backoff.next_wait())?;
+                    self.pause(links, backoff.next_wait(), keeping)?;
                 }
             }
         }

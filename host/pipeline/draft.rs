@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::Told;
-use crate::sink::{Handle, Wrote};
+use crate::sink::Wrote;
 use crate::state::{Change, State};
-use crate::store::{Commit, Letter, LetterId, News, Raised, Ranges, Written};
+use crate::store::{Commit, Handle, Letter, LetterId, News, Raised, Ranges, Written};
 
 /// What is to be committed.
 #[derive(Default)]
@@ -67,6 +67,11 @@ impl Draft {
             let known = self.states.entry(plugin.clone()).or_default();
             known.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
         }
+    }
+
+    /// Whether it holds all there is, and not only what changed.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Takes over all that plugins remember, and all alerts that are raised.

@@ -155,6 +155,21 @@ impl Input {
         }
     }
 
+    /// Waits until what was put in survives a crash, as far as it ever will.
+    pub async fn settled(&self) {
+        if let Input::Journal(journal) = self {
+            journal.settled().await;
+        }
+    }
+
+    /// What it means that there is no room, in words.
+    pub fn why_full(&self) -> &'static str {
+        match self {
+            Input::Queue(_) => "reading was held back: the queue of a pipeline is full",
+            Input::Journal(_) => "reading was held back: the journal is full or cannot be written",
+        }
+    }
+
     /// Gives up frames that there is no time left to put in. Those of a queue stay in flight; those
     /// that are not in the journal were never received.
     pub fn abandon(&self, frames: u64) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::MutexGuard;
 
 use super::halving::Stopped;
-use super::keeping::Keeping;
+use super::keeping::{Keeping, while_committing};
 use super::links::Links;
 use super::stages::Run;
 use crate::backoff::Backoff;
@@ -20,6 +20,9 @@ const LEAST_WAIT: Duration = Duration::from_millis(100);
 /// The same where somebody must mend something first.
 const LEAST_SLOW_WAIT: Duration = Duration::from_secs(1);
 const MOST_WAIT: Duration = Duration::from_secs(30);
+/// How often, and after how long, it is looked whether others have committed what they wrote.
+const MOST_COMMITS: u32 = 25;
+const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 /// How often the log says that a sink still fails.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -80,8 +83,9 @@ impl Run<'_> {
         if rows.is_empty() {
             return Ok(true);
         }
-        let Some(mut place) = self.hold(links, sink)? else { return Ok(false) };
+        let Some(mut place) = self.hold(links, sink, keeping)? else { return Ok(false) };
         let mut tries = Tries::new(self.pipeline, sink);
+        let mut commits = 0;
         loop {
             let before = progress.reached();
             let Ok(written) = self.write(sink, &mut place, &rows, progress) else {
@@ -99,11 +103,9 @@ impl Run<'_> {
                 }
                 Err(SinkError::Stopped) => return Err(Stopped),
                 Err(SinkError::Commit) => {
-                    // Those of the batches before; this one is not over.
-                    if let Some(keeping) = keeping {
-                        keeping.flush(self.shared)?;
-                    }
-                    progress.is_committed = true;
+                    self.commit_first(commits, keeping)?;
+                    commits += 1;
+                    progress.is_committed = commits > MOST_COMMITS;
                     continue;
                 }
                 Err(SinkError::Fatal(error)) => {
@@ -113,9 +115,21 @@ impl Run<'_> {
                 Err(error) => tries.failed(&error),
             };
             // The wait may be long, or the last.
-            self.write_letters(links)?;
-            if !self.rest(links, sink, wait)? {
+            self.write_letters(links, keeping)?;
+            if !self.rest(links, sink, wait, keeping)? {
                 return Ok(false);
+            }
+        }
+    }
+
+    /// Commits what is written already: what batches before this one came to. Lines of other pipelines are
+    /// committed by these, which takes a moment.
+    fn commit_first(&self, before: u32, keeping: &mut Option<Keeping>) -> Result<(), Stopped> {
+        match keeping {
+            Some(keeping) if before == 0 => keeping.flush(self.shared),
+            _ => {
+                let wait = self.shared.stop.run_until_cancelled(tokio::time::sleep(COMMIT_AGAIN));
+                self.shared.runtime.block_on(wait).ok_or(Stopped)
             }
         }
     }
@@ -143,17 +157,19 @@ impl Run<'_> {
         &self,
         links: &mut Links,
         sink: &'a SharedSink,
+        keeping: &mut Option<Keeping>,
     ) -> Result<Option<MutexGuard<'a, Place>>, Stopped> {
         if let Ok(held) = sink.place.try_lock() {
             return Ok(Some(held));
         }
-        self.shared.runtime.block_on(async {
+        let held = async {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
                 held = sink.place.lock() => Ok(Some(held)),
                 () = links.replaced(sink) => Ok(None),
             }
-        })
+        };
+        self.shared.runtime.block_on(while_committing(keeping, held))
     }
 
     /// Notes what a sink will never take; others still get it.
@@ -189,15 +205,22 @@ impl Run<'_> {
 
     /// Waits, for as long as the host does not stop; false when the pipeline is not to write to the sink
     /// any more.
-    fn rest(&self, links: &mut Links, sink: &SharedSink, wait: Duration) -> Result<bool, Stopped> {
-        self.shared.runtime.block_on(async {
+    fn rest(
+        &self,
+        links: &mut Links,
+        sink: &SharedSink,
+        wait: Duration,
+        keeping: &mut Option<Keeping>,
+    ) -> Result<bool, Stopped> {
+        let over = async {
             tokio::select! {
                 () = self.shared.stop.cancelled() => Err(Stopped),
                 () = links.replaced(sink) => Ok(false),
                 () = sink.retired.cancelled() => Ok(false),
                 () = tokio::time::sleep(wait) => Ok(true),
             }
-        })
+        };
+        self.shared.runtime.block_on(while_committing(keeping, over))
     }
 }
 

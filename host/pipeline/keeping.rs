@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::draft::{Draft, Ready};
 use super::halving::Stopped;
-use crate::alert::Told;
+use super::telling::Teller;
+use super::{Kept, Shared};
+use crate::alert::{Alert, Taken, Told};
 use crate::state::State;
-use crate::store::{AppendError, Record, Saved, Store};
+use crate::store::{AppendError, News, Raised, Record, Store};
 use crate::text::now_micros;
 
 /// How much of dead letters may wait for a commit.
@@ -30,7 +31,11 @@ pub(super) struct Keeping {
     number: u64,
     /// Number of the last alert to be told.
     news: u64,
+    /// Where it was at the last two commits that were whole: the journal is kept from the older one on.
+    wholes: [u64; 2],
     begun: Option<Instant>,
+    /// Whether the store was asked for this commit whether it is to be whole.
+    has_asked: bool,
     committer: Committer,
 }
 
@@ -55,23 +60,30 @@ impl Keeping {
     pub fn start(
         pipeline: &str,
         cursor: u64,
-        saved: &Saved,
-        store: &Arc<Store>,
-        every: Duration,
+        kept: &Kept,
         shared: &Shared,
     ) -> std::io::Result<Self> {
-        let news = saved.news.last().map_or(0, |news| news.number);
-        Ok(Keeping {
+        let Kept { store, saved, every, is_heir, .. } = kept;
+        let untold: Vec<Told> = saved.news.iter().map(told).collect();
+        let last = untold.last().map_or(0, |told| told.number);
+        let mut keeping = Keeping {
             draft: Draft::new(cursor),
             store: Arc::clone(store),
             pipeline: pipeline.to_owned(),
-            every,
+            every: *every,
             // One of the same name may have gone on after this one was made.
             number: store.number(pipeline),
-            news: news.max(store.told(pipeline)),
+            news: last.max(store.told(pipeline)),
+            wholes: [0; 2],
             begun: None,
-            committer: Committer::start(pipeline, store, shared)?,
-        })
+            has_asked: false,
+            committer: Committer::start(pipeline, untold, store, shared)?,
+        };
+        if *is_heir {
+            // What the one before remembered is not this one's.
+            keeping.draft.whole(std::iter::empty(), Vec::new());
+        }
+        Ok(keeping)
     }
 
     /// Where it is kept.
@@ -79,27 +91,40 @@ impl Keeping {
         &self.store
     }
 
-    /// Alerts with the numbers that tell them from others.
-    pub fn number_news(&mut self, alerts: Vec<crate::alert::Alert>) -> Vec<Told> {
-        let mut number = || {
-            self.news += 1;
-            self.news
-        };
-        alerts.into_iter().map(|alert| Told { number: number(), alert }).collect()
+    /// At the end of a batch: notes what signals came to. Alerts get the numbers that tell them from
+    /// others.
+    pub fn signals(&mut self, taken: Vec<Taken>) {
+        for Taken { news, changes } in taken {
+            let mut number = || {
+                self.news += 1;
+                self.news
+            };
+            let news = news.into_iter().map(|alert| Told { number: number(), alert }).collect();
+            self.draft.news(news);
+            self.draft.alerts(changes);
+        }
     }
 
     /// At the end of a batch: takes over what plugins remember.
     pub fn boundary<'a>(
         &mut self,
         states: impl Iterator<Item = (&'a String, &'a mut State)>,
-        raised: impl FnOnce() -> Vec<crate::store::Raised>,
+        raised: impl FnOnce() -> Vec<Raised>,
     ) {
-        // It is asked once for each commit.
-        if self.draft.is_empty() && self.store.wants_whole(&self.pipeline, now_micros()) {
+        // It is asked once for each commit, and where there is nothing new there is none.
+        let asks = !self.draft.is_empty() && !self.has_asked;
+        self.has_asked |= asks;
+        if asks && self.store.wants_whole(&self.pipeline) {
             self.draft.whole(states, raised());
         } else {
             self.draft.states(states);
         }
+    }
+
+    /// Whether it holds back more of the journal than it has to, so that it is to commit though nothing
+    /// more comes: where the journal is full nothing will, until it does.
+    pub fn holds_back(&self) -> bool {
+        self.wholes[1] < self.draft.cursor
     }
 
     /// When the next commit is due, if there is anything to commit.
@@ -136,7 +161,10 @@ impl Keeping {
 
     fn begin(&mut self) {
         self.number += 1;
-        self.begun = Some(Instant::now());
+        (self.begun, self.has_asked) = (Some(Instant::now()), false);
+        if self.draft.is_whole() {
+            self.wholes = [self.draft.cursor, self.wholes[0]];
+        }
         let ready = self.draft.take(&self.pipeline, self.number, now_micros());
         self.committer.begin(ready);
     }
@@ -160,15 +188,53 @@ impl Keeping {
     }
 }
 
+/// Waits, and commits meanwhile what batches before came to.
+pub(super) async fn while_committing<T>(
+    keeping: &mut Option<Keeping>,
+    wait: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(wait);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut wait => return done,
+            () = due(keeping.as_ref()) => keeping.iter_mut().for_each(Keeping::begin),
+        }
+    }
+}
+
+/// Waits until a commit is due.
+pub(super) async fn due(keeping: Option<&Keeping>) {
+    match keeping {
+        Some(keeping) => keeping.wait_due().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn told(news: &News) -> Told {
+    let data = serde_json::from_str(&news.data).unwrap_or_default();
+    Told { number: news.number, alert: Alert { subject: news.subject.clone(), data } }
+}
+
 impl Committer {
-    fn start(pipeline: &str, store: &Arc<Store>, shared: &Shared) -> std::io::Result<Self> {
+    fn start(
+        pipeline: &str,
+        untold: Vec<Told>,
+        store: &Arc<Store>,
+        shared: &Shared,
+    ) -> std::io::Result<Self> {
         let (work, todo) = sync_channel(1);
         let state = Arc::new(CommitterState::default());
+        let teller = Teller::start(pipeline, store, shared)?;
+        if !untold.is_empty() {
+            teller.tell(untold);
+        }
         let commits = Commits {
             pipeline: pipeline.to_owned(),
             store: Arc::clone(store),
             shared: shared.clone(),
             state: Arc::clone(&state),
+            teller,
         };
         let builder = std::thread::Builder::new().name(format!("c:{pipeline}"));
         let thread = builder.spawn(move || commits.run(&todo))?;
@@ -215,6 +281,17 @@ struct Commits {
     store: Arc<Store>,
     shared: Shared,
     state: Arc<CommitterState>,
+    teller: Teller,
+}
+
+/// Nobody waits for ever for a thread that has died.
+impl Drop for Commits {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = format!("pipeline {:?}: the thread that commits has died", self.pipeline);
+            (self.shared.on_fatal)(&why);
+        }
+    }
 }
 
 impl Commits {
@@ -250,10 +327,10 @@ impl Commits {
         for (handle, bytes) in &ready.files {
             handle.committed(*bytes);
         }
-        if let Some(last) = ready.news.last().map(|told| told.number) {
-            (self.shared.announce)(&self.pipeline, ready.news);
-            let pipeline = self.pipeline.clone();
-            self.store.write(Record::Told { pipeline, upto: last }, &give_up)?;
+        // Only now: they are not raised again after a restart.
+        if !ready.news.is_empty() && !self.teller.tell(ready.news) && !give_up() {
+            let pipeline = &self.pipeline;
+            tracing::warn!(pipeline, "alerts are told after the next start only");
         }
         Ok(())
     }

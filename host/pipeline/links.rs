@@ -212,9 +212,11 @@ impl Links {
         Some(self.chain.as_ref().ok()?.get(place)?.role())
     }
 
-    /// Whether there is a plugin that lets time pass.
-    pub fn has_alerts(&self) -> bool {
-        self.chain.iter().flatten().any(|link| link.role() == Role::Alert)
+    /// Whether there is a plugin for which time passes: one for alerts, or one whose memory has an end.
+    pub fn has_time(&self) -> bool {
+        let has_time =
+            |link: &Link| link.role() == Role::Alert || link.runner.info().memory.life.is_some();
+        self.chain.iter().flatten().any(has_time)
     }
 
     fn link(

@@ -17,6 +17,7 @@ mod redrive;
 mod redriving;
 mod rehearsal;
 mod stages;
+mod telling;
 mod worker;
 
 use std::sync::atomic::AtomicBool;
@@ -58,8 +59,9 @@ pub struct Shared {
     pub dead_letters: Arc<DeadLetters>,
     /// Which alerts are raised.
     pub board: Arc<Board>,
-    /// Tells of a pipeline's alerts. Blocks while there is no room for them.
-    pub announce: Arc<dyn Fn(&str, Vec<Told>) + Send + Sync>,
+    /// Tells of a pipeline's alerts. Blocks while there is no room for them; false when the host ends
+    /// before they are told.
+    pub announce: Announce,
     /// Called when a sink will never work again.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     /// Where waiting is done.
@@ -70,6 +72,9 @@ pub struct Shared {
     pub stop: CancellationToken,
 }
 
+/// Tells of a pipeline's alerts.
+pub type Announce = Arc<dyn Fn(&str, &[Told]) -> bool + Send + Sync>;
+
 /// What was kept of a pipeline, and where what becomes of it is kept.
 pub struct Kept {
     /// Where.
@@ -78,6 +83,8 @@ pub struct Kept {
     pub saved: Saved,
     /// Whether it takes nothing of what is in the journal by now.
     pub begins_later: bool,
+    /// Whether another of its name drains, and what is kept is that one's until then.
+    pub is_heir: bool,
     /// How often it commits.
     pub every: Duration,
 }
@@ -160,6 +167,7 @@ impl Pending {
         let (rewire, wiring) = watch::channel(Arc::new(Wiring { through, sinks: self.sinks }));
         let is_over = ended.clone().drop_guard();
         let (redriver, orders) = Redriver::new(&name);
+        let is_kept = self.kept.is_some();
         let worker = worker::Worker {
             pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
             links: links::Links::new(
@@ -191,6 +199,7 @@ impl Pending {
         Ok(Pipeline {
             name,
             is_built_in,
+            is_kept,
             tally,
             held,
             pauses,
@@ -211,6 +220,8 @@ pub struct Pipeline {
     pub name: String,
     /// Whether it takes from the source `trommel`, and so ends after all others.
     pub is_built_in: bool,
+    /// Whether it is kept how far it came.
+    pub is_kept: bool,
     /// What became of its events.
     pub tally: Arc<Tally>,
     /// Why it is held, if it is.

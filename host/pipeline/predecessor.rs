@@ -19,26 +19,27 @@ pub struct Predecessor {
     ended: CancellationToken,
     held: Arc<Mutex<Option<String>>>,
     has_begun: Arc<AtomicBool>,
+    must_end: bool,
 }
 
-impl From<&Pipeline> for Predecessor {
-    fn from(pipeline: &Pipeline) -> Self {
+impl Predecessor {
+    /// `is_namesake`: where it is kept how far pipelines came, it is so by name, and never for two at once.
+    pub fn new(pipeline: &Pipeline, is_namesake: bool) -> Self {
         Predecessor {
+            must_end: is_namesake && pipeline.is_kept,
             name: pipeline.name.clone(),
             ended: pipeline.ended.clone(),
             held: Arc::clone(&pipeline.held),
             has_begun: Arc::clone(&pipeline.has_begun),
         }
     }
-}
 
-impl Predecessor {
     /// One that is held for want of a plugin may never end, and is not waited for. One that waits itself
     /// for another to drain is.
     fn is_awaited(&self) -> bool {
         let has_begun = self.has_begun.load(Ordering::Acquire);
         let is_held = self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        let waits_for_plugins = has_begun && is_held;
+        let waits_for_plugins = has_begun && is_held && !self.must_end;
         !(waits_for_plugins || self.ended.is_cancelled())
     }
 }

@@ -222,7 +222,7 @@ impl Worker {
             // They do not wait in the journal.
             feed.taken().fetch_add(ids.len() as u64, std::sync::atomic::Ordering::Relaxed);
         }
-        self.pass(&mut run, &group.route)?;
+        let taken = self.pass(&mut run, &group.route)?;
         let ends = run.batch.finish();
         self.tally.end(ends);
         self.meter.redriven(ids.len() as u64);
@@ -237,7 +237,7 @@ impl Worker {
             }
         }
         drop(redriven);
-        self.end(run);
+        self.end(run, taken);
         Ok(())
     }
 }

@@ -71,7 +71,7 @@ impl Rehearsal {
             plugins: plugins.clone(),
             dead_letters: Arc::new(nowhere),
             board: Arc::new(Board::default()),
-            announce: Arc::new(|_, _| {}),
+            announce: Arc::new(|_, _| true),
             on_fatal: Arc::new(|_| {}),
             runtime: runtime.clone(),
             leave: CancellationToken::new(),
@@ -86,9 +86,9 @@ impl Rehearsal {
         Ok(Rehearsal { name: name.to_owned(), shared, links, spare: Batch::default(), _senders })
     }
 
-    /// Whether there is a plugin that lets time pass.
-    pub fn has_alerts(&self) -> bool {
-        self.links.has_alerts()
+    /// Whether there is a plugin for which time passes.
+    pub fn has_time(&self) -> bool {
+        self.links.has_time()
     }
 
     /// Takes frames through the plugins, as if it were that time; the lines of what is left in the end

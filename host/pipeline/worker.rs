@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::Shared;
 use super::halving::Stopped;
 use super::input::Intake;
-use super::keeping::Keeping;
+use super::keeping::{Keeping, due};
 use super::links::Links;
 use super::pause::Pauses;
 use super::predecessor::{self, Predecessor};
@@ -134,12 +134,13 @@ impl Worker {
     async fn next_step(&mut self, clock: &mut Interval) -> Step {
         let is_held = self.links.chain.is_err();
         let is_leaving = self.shared.leave.is_cancelled();
-        let has_alerts = self.links.has_alerts();
+        let has_time = self.links.has_time();
+        let holds_back = self.keeping.as_ref().is_some_and(Keeping::holds_back);
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => Step::End,
             () = self.links.changed() => Step::Changed,
-            _ = clock.tick(), if has_alerts => Step::Tick,
+            _ = clock.tick(), if has_time || (holds_back && !is_held) => Step::Tick,
             () = due(self.keeping.as_ref()) => Step::Commit,
             () = self.shared.leave.cancelled(), if is_held => Step::End,
             // Those that are left stay what they are.
@@ -173,6 +174,7 @@ impl Worker {
 
     fn tick(&mut self) {
         let now = now_micros();
+        let mut taken = Vec::new();
         for place in self.links.inner_places() {
             let Some((link, state)) = self.links.get(place) else { continue };
             if link.role() != Role::Alert {
@@ -180,7 +182,7 @@ impl Worker {
             }
             let info = Arc::clone(link.runner.info());
             match link.tick(now, state) {
-                Ok(signals) => self.announce(&info, signals),
+                Ok(signals) => taken.extend(self.heed(&info, signals)),
                 Err(Failure::Failed(reason, detail)) => {
                     let (plugin, reason) = (&info.name, reason.name());
                     tracing::error!(pipeline = self.name, plugin, reason, detail, "tick failed");
@@ -188,27 +190,31 @@ impl Worker {
                 Err(Failure::Stopped) => return,
             }
         }
+        self.signals(taken);
         self.links.expire(now);
         self.boundary();
     }
 
-    fn announce(&mut self, plugin: &Info, signals: Vec<Signal>) {
+    /// What signals come to: told at once, or, where it is kept how far the pipeline came, with the commit
+    /// of this batch.
+    fn heed(&mut self, plugin: &Info, signals: Vec<Signal>) -> Option<Taken> {
         if signals.is_empty() {
-            return;
+            return None;
         }
-        let Taken { news, changes } = self.shared.board.take(&self.name, plugin, signals);
-        match &mut self.keeping {
-            // Told once it is certain that they will not be raised again after a restart.
-            Some(keeping) => {
-                let news = keeping.number_news(news);
-                keeping.draft.news(news);
-                keeping.draft.alerts(changes);
-            }
-            None if news.is_empty() => {}
-            None => {
-                let told = news.into_iter().map(|alert| Told { number: 0, alert });
-                (self.shared.announce)(&self.name, told.collect());
-            }
+        let taken = self.shared.board.take(&self.name, plugin, signals);
+        if self.keeping.is_some() {
+            return Some(taken);
+        }
+        if !taken.news.is_empty() {
+            let told = taken.news.into_iter().map(|alert| Told { number: 0, alert });
+            (self.shared.announce)(&self.name, &told.collect::<Vec<_>>());
+        }
+        None
+    }
+
+    fn signals(&mut self, taken: Vec<Taken>) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.signals(taken);
         }
     }
 
@@ -219,10 +225,7 @@ impl Worker {
             Intake::Feed(feed) => feed.cursor(),
             Intake::Queue(_) => 0,
         };
-        let saved = kept.saved;
-        let started =
-            Keeping::start(&self.name, cursor, &saved, &kept.store, kept.every, &self.shared);
-        match started {
+        match Keeping::start(&self.name, cursor, &kept, &self.shared) {
             Ok(keeping) => self.keeping = Some(keeping),
             Err(error) => {
                 let why = format!("pipeline {:?}: cannot start a thread: {error}", self.name);
@@ -230,7 +233,7 @@ impl Worker {
                 return false;
             }
         }
-        let Saved { states, alerts, .. } = saved;
+        let Saved { states, alerts, .. } = kept.saved;
         self.shared.board.restore(&self.name, alerts);
         self.links.restore(states);
         true
@@ -276,14 +279,14 @@ impl Worker {
                 }
             }
         }
-        self.pass(&mut run, &Route::Whole)?;
+        let taken = self.pass(&mut run, &Route::Whole)?;
         let mut ends = run.batch.finish();
         ends.dead_lettered += lost;
         self.tally.end(ends);
         if let Some(keeping) = &mut self.keeping {
             keeping.draft.came_to(cursor);
         }
-        self.end(run);
+        self.end(run, taken);
         self.meter.batch(&read);
         Ok(())
     }
@@ -302,34 +305,38 @@ impl Worker {
         }
     }
 
-    /// A batch through plugins and into sinks, or through a part of them.
-    pub(super) fn pass(&mut self, run: &mut Run<'_>, route: &Route) -> Result<(), Stopped> {
+    /// A batch through plugins and into sinks, or through a part of them. What signals came to is
+    /// committed with the batch, and not with what comes before.
+    pub(super) fn pass(&mut self, run: &mut Run<'_>, route: &Route) -> Result<Vec<Taken>, Stopped> {
+        let mut taken = Vec::new();
         for place in self.links.inner_places() {
             let Some((link, state)) = self.links.get(place) else { continue };
             let info = Arc::clone(link.runner.info());
             if route.has_plugin(place, &info.name) {
                 let signals = run.stage(link, state)?;
-                self.announce(&info, signals);
+                taken.extend(self.heed(&info, signals));
             }
         }
-        run.write_letters(&mut self.links)?;
+        run.write_letters(&mut self.links, &mut self.keeping)?;
         for name in self.export_names(route) {
-            run.export(&mut self.links, &name)?;
+            run.export(&mut self.links, &name, &mut self.keeping)?;
         }
         for sink in self.links.sinks() {
             if route.has_sink(&sink.name) {
                 run.sink(&mut self.links, sink, &mut self.keeping)?;
             }
         }
-        run.write_letters(&mut self.links)
+        run.write_letters(&mut self.links, &mut self.keeping)?;
+        Ok(taken)
     }
 
     /// The end of a batch that has passed: what it came to is to be committed.
-    pub(super) fn end(&mut self, mut run: Run<'_>) {
+    pub(super) fn end(&mut self, mut run: Run<'_>, taken: Vec<Taken>) {
         if let Some(keeping) = &mut self.keeping {
             keeping.draft.letters(std::mem::take(&mut run.settled));
             keeping.draft.wrote(std::mem::take(&mut run.wrote));
         }
+        self.signals(taken);
         self.boundary();
         run.batch.clear();
         self.spare = run.batch;
@@ -352,13 +359,5 @@ impl Worker {
         let exports = chain.iter().enumerate().filter(|(_, link)| link.role() == Role::Export);
         let wanted = exports.filter(|(place, link)| route.has_plugin(*place, link.name()));
         wanted.map(|(_, link)| link.name().to_owned()).collect()
-    }
-}
-
-/// Waits until a commit is due.
-async fn due(keeping: Option<&Keeping>) {
-    match keeping {
-        Some(keeping) => keeping.wait_due().await,
-        None => std::future::pending().await,
     }
 }

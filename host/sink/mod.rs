@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use file::{FileSink, Handle};
+pub use file::FileSink;
 pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
@@ -23,7 +23,7 @@ use crate::columns::ByteLines;
 use crate::config::{SinkConfig, SinkKind};
 use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
-use crate::store::Store;
+use crate::store::{Handle, Store};
 
 /// A batch on its way into a sink.
 #[derive(Debug, Clone, Copy)]

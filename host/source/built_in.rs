@@ -65,14 +65,19 @@ impl BuiltIn {
         }
     }
 
-    /// Hands events on, waiting for room.
-    pub async fn send(&self, frames: Vec<Frame>) {
+    /// Hands events on, waiting for room, and until they are durable where there is a journal. False
+    /// where a pipeline has stopped, or the journal is closed.
+    pub async fn send(&self, frames: Vec<Frame>) -> bool {
+        let mut all_took = true;
         for output in self.outputs.now().iter() {
             let chunk = Chunk::new(Arc::clone(&self.origin), frames.clone());
             if output.send(chunk).await.is_err() {
                 tracing::debug!("a pipeline has stopped; events of trommel's own end there");
+                all_took = false;
             }
+            output.settled().await;
         }
+        all_took
     }
 
     /// Hands an event on where there is room at once; gives back how many pipelines had none.

@@ -9,7 +9,7 @@ use super::records::{Base, Checkpoint, Commit, FileId, Gap, LetterId, News, Reco
 use crate::outcome::Signal;
 use crate::state::Change;
 
-/// Most gaps that are remembered; the oldest are forgotten first.
+/// Most gaps that are remembered; the oldest that are over are forgotten first.
 pub const MAX_GAPS: usize = 10_000;
 
 /// What is stored of a pipeline.
@@ -135,9 +135,16 @@ impl Image {
 
     fn written(&mut self, file: FileId, parts: &[(u64, u64)]) {
         let image = self.files.entry(file.path).or_default();
-        if image.id != (file.dev, file.ino, file.generation) {
-            // Of a file that is no longer there under this name.
-            return;
+        let id = (file.dev, file.ino, file.generation);
+        if image.id != id {
+            if file.generation <= image.id.2 {
+                // Of a file that is no longer there under this name.
+                return;
+            }
+            // What said where it begins cannot be read: better lines that come again than lines
+            // that are cut off and do not.
+            *image = FileImage { id, kept: Ranges::default() };
+            image.kept.insert(0, parts.first().map_or(0, |(from, _)| *from));
         }
         for (from, to) in parts {
             image.kept.insert(*from, *to);
@@ -156,7 +163,10 @@ impl Image {
             None => self.gaps.push(gap),
         }
         if self.gaps.len() > MAX_GAPS {
-            self.gaps.remove(0);
+            // One that lasts is needed still, and so is what says that a stream was ever connected.
+            let goes = |gap: &Gap| gap.to.is_some_and(|to| to != gap.from);
+            let oldest = self.gaps.iter().position(goes).unwrap_or(0);
+            self.gaps.remove(oldest);
         }
     }
 

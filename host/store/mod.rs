@@ -2,21 +2,27 @@
 //! letters, alerts, gaps, and what of the files it wrote is there to stay. A log of records, each of
 //! them written whole or not at all. Boundary: one directory. Key types: [`Store`], [`Record`].
 
+mod handle;
 mod image;
 mod letters;
+mod look;
 mod ranges;
 mod read_only;
 mod records;
 mod select;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+pub use handle::Handle;
 pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};
+pub use look::gaps_in;
 pub use ranges::Ranges;
 pub use read_only::{ReadStore, verify_store};
 pub use records::{
@@ -35,8 +41,10 @@ const TAG: u32 = 1;
 const CHECKPOINT_EVERY: u64 = 4 << 20;
 /// A pipeline writes all it has again after this much, or twice what it has, whichever is more, ...
 const WHOLE_EVERY: u64 = 1 << 20;
-/// ... and after this long, so that it holds back little of the journal.
-const WHOLE_TIME: u64 = 10_000_000;
+/// ... and after this long for each MiB that it has, so that it holds back little of the journal.
+const WHOLE_TIME: Duration = Duration::from_secs(10);
+/// How long who finds no room waits before it looks again.
+const ROOM: Duration = Duration::from_millis(10);
 /// Records are read in pieces of about this size.
 const READ: usize = 4 << 20;
 /// So many dead letters are noted as done with at once.
@@ -58,6 +66,8 @@ fn options() -> Options {
 pub struct Store {
     log: Log,
     inner: Mutex<Inner>,
+    /// Files that sinks of this process have open, or that have something to be committed.
+    opened: Mutex<BTreeMap<PathBuf, Weak<Handle>>>,
 }
 
 struct Inner {
@@ -68,11 +78,19 @@ struct Inner {
 }
 
 /// What a pipeline has written since it wrote all it has.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct SinceWhole {
     bytes: u64,
     whole: u64,
-    time: u64,
+    time: Instant,
+}
+
+impl SinceWhole {
+    fn is_over(&self) -> bool {
+        let mib = u32::try_from(self.whole >> 20).unwrap_or(u32::MAX);
+        self.bytes > WHOLE_EVERY.max(2 * self.whole)
+            || self.time.elapsed() > WHOLE_TIME.saturating_mul(mib.saturating_add(1))
+    }
 }
 
 /// What a store held when it was opened.
@@ -110,7 +128,7 @@ impl Store {
             pipelines: BTreeMap::new(),
             next_gap,
         };
-        Ok((Store { log, inner: Mutex::new(inner) }, loaded))
+        Ok((Store { log, inner: Mutex::new(inner), opened: Mutex::default() }, loaded))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -121,62 +139,77 @@ impl Store {
     ///
     /// # Errors
     /// When whoever asked gave up first, or the store is closed.
-    pub fn write(&self, record: Record, give_up: &dyn Fn() -> bool) -> Result<u64, AppendError> {
-        let mut inner = self.lock();
-        // What is applied must stand in the log in the same order.
-        let number = self.append(&mut inner, record, give_up)?;
-        if inner.since_checkpoint >= CHECKPOINT_EVERY {
-            let checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
-            self.append(&mut inner, checkpoint, give_up)?;
-            inner.since_checkpoint = 0;
-        }
-        let floor = inner.image.floor();
-        drop(inner);
+    pub fn write(
+        &self,
+        mut record: Record,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<u64, AppendError> {
+        // Nobody waits while the image is locked: others only want to look at it.
+        let number = loop {
+            match self.try_write(record) {
+                Ok(number) => break number,
+                Err((AppendError::Stopped, refused)) if !give_up() => record = refused,
+                Err((error, _)) => return Err(error),
+            }
+            std::thread::sleep(ROOM);
+        };
+        let floor = self.lock().image.floor();
+        // All that the floor was worked out from is durable then.
         self.log.flush(give_up)?;
         self.log.release(floor);
         Ok(number)
     }
 
-    fn append(
-        &self,
-        inner: &mut Inner,
-        mut record: Record,
-        give_up: &dyn Fn() -> bool,
-    ) -> Result<u64, AppendError> {
-        if let Record::Commit(commit) = &mut record
-            && commit.is_whole
-        {
-            // What of it this commit itself says was written comes on top.
-            let mut files = inner.image.all_files();
-            files.append(&mut commit.files);
-            commit.files = files;
-        }
-        let bytes = postcard::to_allocvec(&record).unwrap_or_default();
-        let entry = Entry { time_micros: now_micros(), tag: TAG, head: &bytes, body: &[] };
-        let number = self.log.append(&[entry], give_up)?.start;
-        inner.since_checkpoint += bytes.len() as u64;
-        if let Record::Commit(commit) = &mut record {
-            let since = inner.pipelines.entry(commit.pipeline.clone()).or_default();
-            if commit.is_whole {
-                *since = SinceWhole { bytes: 0, whole: bytes.len() as u64, time: commit.time };
-            } else {
-                since.bytes += bytes.len() as u64;
+    /// Writes a record if there is room; gives it back if not.
+    fn try_write(&self, record: Record) -> Result<u64, (AppendError, Record)> {
+        let mut inner = self.lock();
+        // What is applied must stand in the log in the same order.
+        let number = self.append(&mut inner, record)?;
+        if inner.since_checkpoint >= CHECKPOINT_EVERY {
+            let checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
+            // Without room there will be one later.
+            if self.append(&mut inner, checkpoint).is_ok() {
+                inner.since_checkpoint = 0;
             }
-            // The pipeline itself has these.
-            commit.states.clear();
-            commit.alerts.clear();
-            commit.news.clear();
         }
+        Ok(number)
+    }
+
+    fn append(&self, inner: &mut Inner, mut record: Record) -> Result<u64, (AppendError, Record)> {
+        let bytes = encode(&inner.image, &mut record);
+        let entry = Entry { time_micros: now_micros(), tag: TAG, head: &bytes, body: &[] };
+        let number = match self.log.try_append(&[entry]) {
+            Ok(numbers) => numbers.start,
+            Err(error) => return Err((error, record)),
+        };
+        let size = bytes.len() as u64;
+        inner.since_checkpoint += size;
+        let record = inner.note(record, size);
         inner.image.apply(number, record);
         Ok(number)
     }
 
     /// Whether a pipeline is to write all it has, and not only what changed.
-    pub fn wants_whole(&self, pipeline: &str, now: u64) -> bool {
-        self.lock().pipelines.get(pipeline).is_none_or(|since| {
-            since.bytes > WHOLE_EVERY.max(2 * since.whole)
-                || now.saturating_sub(since.time) > WHOLE_TIME
-        })
+    pub fn wants_whole(&self, pipeline: &str) -> bool {
+        self.lock().pipelines.get(pipeline).is_none_or(SinceWhole::is_over)
+    }
+
+    /// A file that this process has written to and may still have to commit.
+    pub fn opened(&self, path: &Path) -> Option<Arc<Handle>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(path)?.upgrade()
+    }
+
+    /// Notes a file that is open now.
+    pub fn open_file(&self, handle: &Arc<Handle>) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|_, handle| handle.strong_count() > 0);
+        opened.insert(handle.id.path.clone(), Arc::downgrade(handle));
+    }
+
+    /// A generation above all that a path has had.
+    pub fn next_generation(&self, path: &Path) -> u64 {
+        let last = self.lock().image.files.get(path).map_or(0, |image| image.id.2);
+        now_micros().max(last + 1)
     }
 
     /// What of a file is there to stay, and its generation, if it is the one that is known under its
@@ -209,18 +242,11 @@ impl Store {
         inner.image.pipelines.iter().map(|(name, saved)| (name.clone(), saved.cursor)).collect()
     }
 
-    /// Begins a gap: gives it its number.
-    ///
-    /// # Errors
-    /// As for [`Store::write`].
-    pub fn begin_gap(&self, mut gap: Gap, give_up: &dyn Fn() -> bool) -> Result<Gap, AppendError> {
-        {
-            let mut inner = self.lock();
-            gap.number = inner.next_gap;
-            inner.next_gap += 1;
-        }
-        self.write(Record::Gap(gap.clone()), give_up)?;
-        Ok(gap)
+    /// The number for another gap.
+    pub fn next_gap(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.next_gap += 1;
+        inner.next_gap - 1
     }
 
     /// Gaps, the oldest first.
@@ -302,6 +328,45 @@ fn replay(mut reader: Reader, dir: &Path) -> Result<(Image, Vec<Range<u64>>), Op
     }
 }
 
+impl Inner {
+    /// Notes how much a pipeline wrote; gives back what is applied.
+    fn note(&mut self, mut record: Record, size: u64) -> Record {
+        let Record::Commit(commit) = &mut record else { return record };
+        if commit.is_whole {
+            let since = SinceWhole { bytes: 0, whole: size, time: Instant::now() };
+            self.pipelines.insert(commit.pipeline.clone(), since);
+        } else if let Some(since) = self.pipelines.get_mut(&commit.pipeline) {
+            since.bytes += size;
+        }
+        // The pipeline itself has these.
+        commit.states.clear();
+        commit.alerts.clear();
+        commit.news.clear();
+        record
+    }
+}
+
+/// A record as bytes; a whole commit with all that is known of files before what it says itself.
+fn encode(image: &Image, record: &mut Record) -> Vec<u8> {
+    let own = match record {
+        Record::Commit(commit) if commit.is_whole => {
+            let own = commit.files.clone();
+            commit.files.splice(..0, image.all_files());
+            Some(own)
+        }
+        _ => None,
+    };
+    // Nothing in it can fail: all lengths are known. Were it not so, it would be seen when it is read.
+    let bytes = postcard::to_allocvec(record).unwrap_or_else(|error| {
+        tracing::error!(%error, "a record of the store cannot be written");
+        Vec::new()
+    });
+    if let (Some(own), Record::Commit(commit)) = (own, record) {
+        commit.files = own;
+    }
+    bytes
+}
+
 /// What could not be read, and what it means.
 fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
     let mut notes: Vec<String> = log
@@ -312,20 +377,25 @@ fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
         .collect();
     for range in lost {
         notes.push(format!(
-            "store: records {} to {} cannot be read; dead letters that were in them are in \
-             dead-letters.jsonl alone",
+            "store: records {} to {} cannot be read; a pipeline whose last commits they were goes on \
+             from the commit before, and dead letters in them are in dead-letters.jsonl alone",
             range.start,
             range.end - 1
         ));
     }
-    for (name, saved) in image.pipelines.iter().filter(|(_, saved)| saved.is_set_back) {
-        notes.push(format!(
+    let set_back = image.pipelines.iter().filter(|(_, saved)| saved.is_set_back);
+    notes.extend(set_back.map(|(name, saved)| match saved.number {
+        0 => format!(
+            "store: of pipeline {name:?} nothing can be read; it begins anew with the oldest record \
+             of the journal, and what is there is delivered again"
+        ),
+        _ => format!(
             "store: pipeline {name:?} is restored as of {}, record {} of the journal; what came \
              after is delivered again",
             crate::text::format_time(crate::text::Timestamp::from_micros(saved.time)),
             saved.cursor
-        ));
-    }
+        ),
+    }));
     notes
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::image::Image;
 use super::letters::Letters;
-use super::records::{Gap, Record};
+use super::records::Record;
 use super::{TAG, replay};
 use crate::seglog::{OpenError, ReadOnly, Report, verify_records};
 
@@ -38,11 +38,6 @@ impl ReadStore {
     pub fn certified(&self) -> u64 {
         let cursors = self.image.pipelines.values().map(|saved| saved.cursor);
         cursors.max().unwrap_or(1).saturating_sub(1)
-    }
-
-    /// Gaps, the oldest first.
-    pub fn gaps(&self) -> &[Gap] {
-        &self.image.gaps
     }
 }
 

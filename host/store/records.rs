@@ -165,6 +165,7 @@ impl std::str::FromStr for LetterId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileId {
     /// Where it was opened.
+    #[serde(with = "path_bytes")]
     pub path: PathBuf,
     /// Its device.
     pub dev: u64,
@@ -193,22 +194,45 @@ pub struct Base {
 }
 
 /// A stretch of time of which nobody knows what was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Its number; one that is told again, since it is over, keeps it.
     pub number: u64,
     /// The source.
     pub source: String,
-    /// The stream; empty where it is not of one stream.
+    /// The stream; empty, as the source then is, where nobody knows of which.
     pub stream: String,
     /// Begin, in microseconds since 1970.
     pub from: u64,
     /// End; `None` while it lasts.
     pub to: Option<u64>,
-    /// Why.
+    /// Why: one of a few words.
     pub reason: String,
+    /// What happened, in words.
+    pub detail: String,
     /// Id of the last event before.
     pub last_id: String,
     /// Id of the first event after.
     pub first_id: String,
+    /// Whether the server sent what it had kept meanwhile; `None` where it may have.
+    pub replayed: Option<bool>,
+    /// Records of the journal that are lost: the first and the last.
+    pub records: Option<(u64, u64)>,
+}
+
+/// Paths as they are: not all are UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::from_vec(Vec::deserialize(from)?).into())
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::PoisonError;
 
-use super::View;
+use super::{DurableView, View};
 use crate::sink::Trouble;
 
 /// Alive: nothing has happened that the host cannot go on after. What is wrong otherwise, a line
@@ -38,7 +38,8 @@ fn threads_that_died(view: &View) -> String {
     dead
 }
 
-/// Ready: alive, no pipeline is held or waits for a sink that fails, every stream is up, and the host is not about to end.
+/// Ready: alive, no pipeline is held or waits for a sink that fails, what is received can be made durable,
+/// every stream is up, and the host is not about to end.
 ///
 /// # Errors
 /// What is missing, a line each.
@@ -61,6 +62,9 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
             missing.push_str(&format!("pipeline {pipeline:?} waits for sink {name:?}: {why}\n"));
         }
     }
+    if let Some(durable) = &view.durable {
+        missing.push_str(&trouble(durable));
+    }
     let streams = view.streams.now();
     let statuses = streams.iter().map(|status| status.get());
     for status in statuses.filter(|status| !status.state.is_up()) {
@@ -68,6 +72,20 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
         missing.push_str(&format!("stream {source}/{stream} is {state}: {}\n", status.detail));
     }
     if missing.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+/// Why nothing more is received, if it is not.
+fn trouble(DurableView { journal, store }: &DurableView) -> String {
+    let mut lines = String::new();
+    if journal.is_full() {
+        lines.push_str("the journal is full of what a pipeline has not taken\n");
+    }
+    for (name, trouble) in [("journal", journal.trouble()), ("store", store.trouble())] {
+        if let Some(trouble) = trouble {
+            lines.push_str(&format!("the {name} waits for the disk: {trouble}\n"));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::names::{self, Family};
 use super::process::Process;
-use super::{PipelineView, SinkView, View};
+use super::{DurableView, PipelineView, SinkView, View};
+use crate::gap;
 use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
 use crate::runner::{Figure, Plugins, Reason};
@@ -94,6 +95,7 @@ impl Collector for Source {
         calls(&mut out, view)?;
         reloads(&mut out, &view.reloads)?;
         sinks(&mut out, view)?;
+        durable(&mut out, view)?;
         out.one(&names::ALERTS, &[], Value::Count(view.board.len() as u64))?;
         process(&mut out, &Process::read())
     }
@@ -250,7 +252,33 @@ fn streams(out: &mut Out<'_>, view: &View) -> fmt::Result {
             statuses.iter().try_for_each(|s| samples.add(&[&s.source, &s.stream], read(s)))
         })?;
     }
-    Ok(())
+    gaps(out, view, &statuses)
+}
+
+fn gaps(out: &mut Out<'_>, view: &View, statuses: &[Status]) -> fmt::Result {
+    let mut counts = view.gaps.counts();
+    for status in statuses {
+        for reason in gap::Reason::ALL.iter().filter(|reason| reason.is_of_stream()) {
+            counts
+                .entry((status.source.clone(), status.stream.clone(), reason.name()))
+                .or_default();
+        }
+    }
+    // Of records of the journal nobody knows whose they were.
+    for reason in gap::Reason::ALL.iter().filter(|reason| !reason.is_of_stream()) {
+        counts.entry((String::new(), String::new(), reason.name())).or_default();
+    }
+    out.all(&names::GAPS, |samples| {
+        counts.iter().try_for_each(|((source, stream, reason), count)| {
+            samples.add(&[source, stream, reason], Value::Count(*count))
+        })
+    })?;
+    out.all(&names::GAP_OPEN, |samples| {
+        statuses.iter().try_for_each(|s| {
+            let is_open = view.gaps.is_open(&s.source, &s.stream);
+            samples.add(&[&s.source, &s.stream], Value::Count(is_open.into()))
+        })
+    })
 }
 
 fn seconds(micros: u64) -> f64 {
@@ -373,6 +401,20 @@ fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
         let mut sinks = all.iter();
         let is_failing = |s: &SinkView| Value::Count(s.trouble.now().is_some().into());
         sinks.try_for_each(|s| samples.add(&[&s.name], is_failing(s)))
+    })
+}
+
+fn durable(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    type Get = fn(&DurableView) -> u64;
+    let families: [(&Family, Get); 5] = [
+        (&names::JOURNAL_BYTES, |durable| durable.journal.bytes()),
+        (&names::JOURNAL_SEGMENTS, |durable| durable.journal.segments().len() as u64),
+        (&names::JOURNAL_FULL, |durable| durable.journal.is_full().into()),
+        (&names::STORE_BYTES, |durable| durable.store.bytes()),
+        (&names::DEAD_LETTERS_STORED, |durable| durable.store.letter_count()),
+    ];
+    families.into_iter().try_for_each(|(family, get)| {
+        out.one(family, &[], Value::Count(view.durable.as_ref().map_or(0, get)))
     })
 }
 

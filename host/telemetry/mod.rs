@@ -18,12 +18,15 @@ pub use status::{PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
+use crate::gap::Ledger;
 use crate::histogram::Histogram;
+use crate::journal::Journal;
 use crate::meter::{PipelineMeter, ReloadMeter, SinkMeter};
 use crate::pipeline::{Pipeline, Queue};
 use crate::runner::Plugins;
 use crate::sink::{SharedSink, SharedTrouble};
 use crate::source::SharedStatus;
+use crate::store::Store;
 use crate::swap::Swap;
 use crate::tally::Tally;
 
@@ -43,14 +46,27 @@ pub struct View {
     pub plugins: tokio::sync::watch::Receiver<Arc<Plugins>>,
     /// What became of files in the plugin directory.
     pub reloads: Arc<ReloadMeter>,
+    /// The gaps.
+    pub gaps: Arc<Ledger>,
     /// The alerts that are raised.
     pub board: Arc<Board>,
     /// Where dead letters are counted.
     pub dead_letters: Arc<DeadLetters>,
+    /// What survives the process, if anything does.
+    pub durable: Option<DurableView>,
     /// Cancelled once the host is about to end in order.
     pub ending: CancellationToken,
     /// What the host cannot go on after, once it has happened.
     pub fatal: Arc<OnceLock<String>>,
+}
+
+/// What is shown of what survives.
+#[derive(Clone)]
+pub struct DurableView {
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// The store beside it.
+    pub store: Arc<Store>,
 }
 
 /// What is shown of a pipeline.
@@ -144,8 +160,10 @@ mod tests {
             sinks: Swap::default(),
             plugins,
             reloads: Arc::default(),
+            gaps: Ledger::start(None, Box::new(|_, _| {})).unwrap(),
             board: Arc::default(),
             dead_letters: Arc::new(dead_letters),
+            durable: None,
             started: crate::text::now_micros(),
             ending: CancellationToken::new(),
             fatal: Arc::default(),

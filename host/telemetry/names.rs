@@ -72,6 +72,10 @@ families! {
         "Tries to connect that failed.";
     STREAM_GAPS: Counter "trommel_stream_gaps" ["source", "stream"]
         "Times when a connection was ended before another could take its place.";
+    GAPS: Counter "trommel_gaps" ["source", "stream", "reason"]
+        "Gaps that began: nobody knows what was sent until the next event.";
+    GAP_OPEN: Gauge "trommel_gap_open" ["source", "stream"]
+        "1 while a gap lasts: from its begin to the next event.";
     DUPLICATES: Counter "trommel_duplicates" ["source", "stream"]
         "Frames dropped because another connection of the stream had brought the same.";
     CONFLICTS: Counter "trommel_stream_conflicts" ["source", "stream"]
@@ -108,6 +112,16 @@ families! {
         "Writes that failed and were tried again.";
     SINK_FAILING: Gauge "trommel_sink_failing" ["sink"]
         "1 while the sink fails and a pipeline waits for it.";
+
+    JOURNAL_BYTES: Gauge "trommel_journal_bytes" []
+        "Size of the journal on disk, without segments made ahead; 0 where there is none.";
+    JOURNAL_SEGMENTS: Gauge "trommel_journal_segments" [] "Segments of the journal.";
+    JOURNAL_FULL: Gauge "trommel_journal_full" []
+        "1 while the journal is full of what a pipeline has not taken, and sources wait.";
+    STORE_BYTES: Gauge "trommel_store_bytes" []
+        "Size of the store on disk: cursors, state, dead letters, gaps.";
+    DEAD_LETTERS_STORED: Gauge "trommel_dead_letters_stored" []
+        "Dead letters in the store that nobody is done with.";
 
     CONFIG_RELOADS: Counter "trommel_config_reloads" ["result"]
         "Times that the configuration was read again: applied, unchanged, or failed, and then all goes on as before.";

@@ -66,7 +66,8 @@ pub fn check(seen: &Seen) -> Result<Summary, String> {
         .chain(seen.sent.iter().map(|line| &*line.stream))
         .collect();
     for stream in streams {
-        check_order(stream, &lines, &seen.sent, &mut arrived)?;
+        let ids = lines.iter().filter(|line| line.stream == stream).map(|line| &*line.id);
+        check_order(stream, ids, &seen.sent, &mut arrived)?;
     }
     check_received(seen, &arrived)?;
     check_end(seen)?;
@@ -114,18 +115,17 @@ fn check_state(lines: &[Line]) -> Result<(), String> {
 
 /// What is at the sink is, connection by connection, the beginning of what was sent on it, without
 /// what an earlier one had brought; and nothing twice. Counts what each connection brought.
-fn check_order(
+pub fn check_order<'a>(
     stream: &str,
-    lines: &[Line],
-    sent: &[SentLine],
+    ids: impl Iterator<Item = &'a str>,
+    sent: &'a [SentLine],
     arrived: &mut BTreeMap<u32, u64>,
 ) -> Result<(), String> {
     let mut connections: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
     for line in sent.iter().filter(|line| line.stream == stream) {
         connections.entry(line.connection).or_default().push(&line.id);
     }
-    let mut left =
-        lines.iter().filter(|line| line.stream == stream).map(|line| &*line.id).peekable();
+    let mut left = ids.peekable();
     let mut there = HashSet::new();
     for (connection, ids) in connections {
         for id in ids {

@@ -23,12 +23,11 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Runs with the seeds from `seed` on. Without `duplicates` no simulator sends anything twice.
+/// Runs with the seeds from `seed` on.
 pub fn many(
     runs: u64,
     seed: u64,
     jobs: u64,
-    duplicates: bool,
     progress: impl Fn(u64, &Outcome) + Sync,
 ) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
@@ -43,8 +42,7 @@ pub fn many(
                     if number >= runs {
                         return;
                     }
-                    let mut scenario = Scenario::new(seed + number, &ground.census);
-                    scenario.duplicates *= u32::from(duplicates);
+                    let scenario = Scenario::new(seed + number, &ground.census);
                     let outcome = one(&mut bed, scenario);
                     let mut outcomes = outcomes.lock().unwrap();
                     outcomes.push(outcome);

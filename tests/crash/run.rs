@@ -56,12 +56,14 @@ pub struct Bed<'a> {
     /// What connections begin with, which an earlier one brought.
     duplicates: u32,
     runs: usize,
+    /// Whether hosts have a journal.
+    pub has_journal: bool,
 }
 
 impl Bed<'_> {
     /// Without ground plugins are compiled in each run.
     pub fn new(ground: Option<&Ground>) -> Bed<'_> {
-        Bed { ground, sim: None, duplicates: 0, runs: 0 }
+        Bed { ground, sim: None, duplicates: 0, runs: 0, has_journal: true }
     }
 
     fn sim(&mut self, duplicates: u32) -> &Sim {
@@ -78,6 +80,9 @@ impl Bed<'_> {
     pub fn run(&mut self, scenario: &Scenario) -> (Run, Result<Seen, String>) {
         let cache = self.ground.filter(|_| !scenario.is_cold).map(|ground| ground.cache.path());
         let mut run = Run::new(self.sim(scenario.duplicates), cache, scenario.rotates);
+        if !self.has_journal {
+            run.dir = run.dir.map(HostDir::without_journal);
+        }
         let lived = scenario.lives.iter().try_for_each(|life| run.live(life));
         let seen = lived.and_then(|()| run.end());
         (run, seen)

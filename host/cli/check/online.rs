@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Exit;
 use crate::config::{Config, SourceKind, SubscriberId};
 use crate::pipeline;
-use crate::source::central::Central;
+use crate::source::central::{Central, Memory};
 use crate::source::{SharedStatus, State};
 
 /// How long all of it may take.
@@ -56,7 +56,8 @@ pub(super) async fn connect(config: &Config) -> Result<Vec<Row>, Exit> {
             for config in &streams {
                 let status = SharedStatus::new(&source.name, &config.name);
                 let own = stop.child_token();
-                tasks.spawn(central.stream(config, status.clone(), &stop, own.clone()));
+                let memory = Memory::new(None, &source.name, &config.name, 1);
+                tasks.spawn(central.stream(config, memory, status.clone(), &stop, own.clone()));
                 tried.push(Tried { status, stop: own, row: None });
             }
         }

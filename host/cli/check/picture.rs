@@ -9,7 +9,7 @@ use crate::cli::screen::counted;
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
 use crate::config::{Config, SinkConfig, SinkKind, SourceConfig, SourceKind};
 use crate::pipeline::resolve;
-use crate::runner::{Info, Plugins};
+use crate::runner::{Info, Plugins, Role};
 
 /// A pipeline: what flows into it, through it and out of it.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,14 @@ pub(super) struct Row {
     pub from: Vec<String>,
     pub through: Vec<Step>,
     pub to: Vec<String>,
+    pub delivery: Vec<Delivery>,
+}
+
+/// What delivery to a sink, or an export plugin, really is.
+#[derive(Debug, Serialize)]
+pub(super) struct Delivery {
+    pub to: String,
+    pub is: &'static str,
 }
 
 /// A plugin of a pipeline.
@@ -31,21 +39,43 @@ pub(super) struct Step {
 
 /// The pipelines, with the plugins that they would run by now.
 pub(super) fn rows(config: &Config, plugins: &Plugins) -> Vec<Row> {
-    config.pipelines.iter().map(|pipeline| row(pipeline, plugins)).collect()
+    config.pipelines.iter().map(|pipeline| row(config, pipeline, plugins)).collect()
 }
 
-fn row(pipeline: &PipelineConfig, plugins: &Plugins) -> Row {
+fn row(config: &Config, pipeline: &PipelineConfig, plugins: &Plugins) -> Row {
     let is_built_in = pipeline.from.iter().any(|source| source == BUILT_IN_SOURCE);
-    let through = match resolve(plugins, pipeline.through.as_deref(), is_built_in) {
+    let through: Vec<Step> = match resolve(plugins, pipeline.through.as_deref(), is_built_in) {
         Ok(chain) => chain.iter().map(|factory| step(factory.info())).collect(),
         // It would be held; what is wrong stands among the problems.
         Err(_) => pipeline.through.iter().flatten().map(|name| not_loaded(name)).collect(),
     };
-    Row {
-        name: pipeline.name.clone(),
-        from: pipeline.from.clone(),
-        through,
-        to: pipeline.to.clone(),
+    let mut delivery: Vec<Delivery> = Vec::new();
+    let has_journal = config.journal.is_some();
+    for step in through.iter().filter(|step| step.role == Some(Role::Export.name())) {
+        let is = if has_journal { AT_LEAST_ONCE } else { IN_MEMORY };
+        delivery.push(Delivery { to: step.plugin.clone(), is });
+    }
+    for sink in pipeline.to.iter().filter_map(|to| config.sinks.iter().find(|s| s.name == *to)) {
+        delivery.push(Delivery { to: sink.name.clone(), is: delivery_to(sink, has_journal) });
+    }
+    let (name, from, to) = (pipeline.name.clone(), pipeline.from.clone(), pipeline.to.clone());
+    Row { name, from, through, to, delivery }
+}
+
+/// What becomes of what was received when the process, or the machine, goes down.
+const EXACT: &str = "exact: each event once, also after a crash";
+const AT_LEAST_ONCE: &str = "at least once: the last events may come twice after a crash";
+const AT_LEAST_ONCE_KEYED: &str =
+    "at least once: a request may come twice, with the same Idempotency-Key while it is the same";
+const IN_MEMORY: &str = "in order; what is in memory is lost with the process (journal = false)";
+
+fn delivery_to(sink: &SinkConfig, has_journal: bool) -> &'static str {
+    match &sink.kind {
+        _ if !has_journal => IN_MEMORY,
+        SinkKind::File { .. } => EXACT,
+        SinkKind::Http(_) => AT_LEAST_ONCE_KEYED,
+        SinkKind::Stdout => AT_LEAST_ONCE,
+        SinkKind::Null => "counted only",
     }
 }
 
@@ -116,6 +146,9 @@ fn draw(out: &mut String, config: &Config, row: &Row) {
         let shown = if mark == said && !mark.contains('↓') { "" } else { mark };
         said = mark;
         let _ = writeln!(out, "{}", format!("  {shown:<4}  {name:width$}  {what}").trim_end());
+    }
+    for Delivery { to, is } in &row.delivery {
+        let _ = writeln!(out, "  delivery to {to}: {is}");
     }
 }
 

@@ -144,6 +144,12 @@ impl Audience {
         }
     }
 
+    /// Gives up the oldest of the last events that were sent, if it is kept for nothing but to be sent
+    /// again.
+    pub fn forget_oldest(&mut self) {
+        self.history.as_mut().map(History::forget_oldest);
+    }
+
     /// Ends connections whose token is dead, after what they have been handed so far.
     pub fn expire(&mut self, living: u64) {
         let nothing = Arc::new(Batch::new(Vec::new(), Vec::new(), false));
@@ -256,6 +262,13 @@ impl History {
             }
             self.events = rest;
             self.batches.pop_front();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let is_last = |pending: &Option<Pending>| pending.as_ref().is_some_and(Pending::is_last);
+        if let Some((batch, _)) = self.batches.pop_front_if(|(_, pending)| is_last(pending)) {
+            self.events -= events_of(&batch).count();
         }
     }
 

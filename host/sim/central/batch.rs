@@ -105,7 +105,7 @@ impl Delivery {
 /// As long as one of these exists, the batch it belongs to may still be sent to somebody.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
-    _sender: SyncSender<Infallible>,
+    sender: Arc<SyncSender<Infallible>>,
 }
 
 /// Waits until nobody holds a [`Pending`] any more.
@@ -116,7 +116,12 @@ impl Pending {
     /// A new one, and what waits for all its clones to go.
     pub fn new() -> (Self, Settled) {
         let (sender, receiver) = sync_channel(1);
-        (Pending { _sender: sender }, Settled(receiver))
+        (Pending { sender: Arc::new(sender) }, Settled(receiver))
+    }
+
+    /// Whether nobody else holds one of the same batch.
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.sender) == 1
     }
 }
 

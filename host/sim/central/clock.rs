@@ -161,7 +161,7 @@ impl Clock {
     }
 
     /// Hands a batch to the ledger. While that has no room the oldest batch is not settled, and it
-    /// may be this thread that has to find somebody for it.
+    /// may be this thread that has to find somebody for it, or that keeps it, to send it again.
     fn enter(&mut self, mut entry: Entry) {
         let Some(ledger) = self.ledger.clone() else { return };
         loop {
@@ -180,6 +180,7 @@ impl Clock {
                 }
             }
             self.audience.tidy();
+            self.audience.forget_oldest();
         }
     }
 

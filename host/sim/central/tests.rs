@@ -387,3 +387,29 @@ async fn a_ledger_that_cannot_be_written_is_an_error() {
     let error = Server::start(options).await.unwrap_err();
     assert!(matches!(error, SimError::File { .. }));
 }
+
+#[tokio::test]
+async fn what_may_be_sent_again_does_not_hold_up_the_ledger_while_nobody_is_there() {
+    let rate = Rate::PerSecond(10_000.0);
+    let sim = Sim::start(|options| {
+        options.rate = rate;
+        options.streams = only(AUDIT);
+        options.faults = faults(&["duplicates=50"]);
+    })
+    .await;
+    let before = read(&mut sim.open(AUDIT).await, 100).await.ids;
+    // More than the ledger's queue has room for.
+    let lines = 2 * rate.queue() + 50 + 1_000;
+    let ledger = sim.folder.path().join("ledger.jsonl");
+    let written = || std::fs::read_to_string(&ledger).unwrap().lines().count();
+    let many = async {
+        while written() < lines {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), many).await.expect("the clock stands still");
+    let after = read(&mut sim.open(AUDIT).await, 10).await.ids;
+    let ledger = sim.ledger().await;
+    let place = |id: &String| ids(&ledger).iter().position(|other| other == id).unwrap();
+    assert!(place(&after[9]) > place(&before[99]) + 1_000);
+}

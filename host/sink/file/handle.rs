@@ -1,78 +1,62 @@
-//! An open file, and what of it is there to stay after a crash: lines that were not committed are cut
-//! off when it is opened again, for they come again. Key type: [`Handle`].
+//! What of a file is there to stay after a crash: lines that were not committed are cut off when it is
+//! opened again, for they come again. Key functions: [`open`], [`begin_again`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::store::{Base, FileId, Ranges, Record, Store};
-use crate::text::now_micros;
+use crate::store::{Base, FileId, Handle, Ranges, Record, Store};
 
 /// How long the store may take to note that a file is begun.
 const NOTE_WITHIN: Duration = Duration::from_secs(5);
 
-/// An open file, as those see it who make it durable.
-#[derive(Debug)]
-pub struct Handle {
-    /// Which it is.
-    pub id: FileId,
-    pub(super) file: File,
-    /// Bytes that were written and are not committed.
-    uncommitted: AtomicU64,
-}
-
-impl Handle {
-    /// Makes all that was written durable.
-    ///
-    /// # Errors
-    /// Why not. What was written since the last time may be lost then, on disk and in memory.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// So many bytes more are committed.
-    pub fn committed(&self, bytes: u64) {
-        self.uncommitted.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    pub(super) fn wrote(&self, bytes: u64) {
-        self.uncommitted.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_committed(&self) -> bool {
-        self.uncommitted.load(Ordering::Acquire) == 0
-    }
-}
-
 /// Opens a file at the end of what is there to stay; makes it, and the directories above it, if they
 /// are not there.
-pub(super) fn open(path: &Path, store: Option<&Arc<Store>>) -> io::Result<(Arc<Handle>, u64)> {
+pub(super) fn open(path: &Path, store: Option<&Arc<Store>>) -> io::Result<Arc<Handle>> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
     let mut file = open_file(path)?;
-    let mut id = identity(path, &file, 0)?;
+    let mut id = identity(path, &file)?;
+    if let Some(live) = store.and_then(|store| still_open(store, &id)) {
+        return go_on(live, store);
+    }
     let is_regular = file.metadata()?.is_file();
-    let known = store.and_then(|store| store.kept(path, (id.dev, id.ino)));
-    let end = match &known {
-        Some((generation, kept)) if is_regular => {
-            id.generation = *generation;
-            let end = mend(path, &mut file, kept)?;
-            let mended = identity(path, &file, id.generation)?;
-            (id.dev, id.ino) = (mended.dev, mended.ino);
+    let kept = store.and_then(|store| store.kept(path, (id.dev, id.ino)));
+    let end = match kept {
+        Some((_, kept)) if is_regular => {
+            let end = mend(path, &mut file, &kept)?;
+            id = identity(path, &file)?;
             end
         }
         _ => cut_torn_line(path, &mut file)?,
     };
     file.seek(SeekFrom::Start(end))?;
     if let Some(store) = store.filter(|_| is_regular) {
-        note(store, &mut id, &file, end)?;
+        return note(store, id, file, end);
     }
-    Ok((Arc::new(Handle { id, file, uncommitted: AtomicU64::new(0) }), end))
+    Ok(Arc::new(Handle::new(id, file, end)))
+}
+
+/// The same file, if this process has it open: what is in it and not committed does not come again, but
+/// is committed soon.
+fn still_open(store: &Store, id: &FileId) -> Option<Arc<Handle>> {
+    let live = store.opened(&id.path)?;
+    ((live.id.dev, live.id.ino) == (id.dev, id.ino)).then_some(live)
+}
+
+/// Goes on where the last whole batch ended.
+fn go_on(live: Arc<Handle>, store: Option<&Arc<Store>>) -> io::Result<Arc<Handle>> {
+    let len = live.file.metadata()?.len();
+    if len < live.end() {
+        return begin_again(&live, len, store);
+    }
+    live.file.set_len(live.end())?;
+    (&live.file).seek(SeekFrom::Start(live.end()))?;
+    Ok(live)
 }
 
 /// The same file, which somebody else has cut.
@@ -81,35 +65,40 @@ pub(super) fn begin_again(
     end: u64,
     store: Option<&Arc<Store>>,
 ) -> io::Result<Arc<Handle>> {
-    let file = before.file.try_clone()?;
-    let mut id = before.id.clone();
-    if let Some(store) = store {
-        note(store, &mut id, &file, end)?;
+    let mut file = before.file.try_clone()?;
+    file.seek(SeekFrom::Start(end))?;
+    let id = before.id.clone();
+    match store {
+        Some(store) => note(store, id, file, end),
+        None => Ok(Arc::new(Handle::new(id, file, end))),
     }
-    Ok(Arc::new(Handle { id, file, uncommitted: AtomicU64::new(0) }))
 }
 
 /// Has it noted, durably, what is in the file before anything is written to it.
-fn note(store: &Store, id: &mut FileId, file: &File, end: u64) -> io::Result<()> {
+fn note(store: &Store, mut id: FileId, file: File, end: u64) -> io::Result<Arc<Handle>> {
     file.sync_all()?;
     if let Some(dir) = id.path.parent() {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         File::open(dir)?.sync_all()?;
     }
-    id.generation = now_micros().max(id.generation + 1);
+    id.generation = store.next_generation(&id.path);
     let deadline = Instant::now() + NOTE_WITHIN;
     let base = Record::Base(Base { file: id.clone(), len: end });
     let noted = store.write(base, &|| Instant::now() >= deadline);
-    noted.map(drop).map_err(|error| io::Error::other(format!("cannot be noted: {error}")))
+    noted.map_err(|error| io::Error::other(format!("cannot be noted: {error}")))?;
+    let handle = Arc::new(Handle::new(id, file, end));
+    store.open_file(&handle);
+    Ok(handle)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-fn identity(path: &Path, file: &File, generation: u64) -> io::Result<FileId> {
+/// Which file it is; its generation is given when it is noted.
+fn identity(path: &Path, file: &File) -> io::Result<FileId> {
     let metadata = file.metadata()?;
-    Ok(FileId { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino(), generation })
+    Ok(FileId { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino(), generation: 0 })
 }
 
 /// Takes away what was written and not committed: it comes again.

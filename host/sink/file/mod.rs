@@ -16,8 +16,6 @@ use super::{Job, Progress, Sink, SinkError};
 use crate::config::Rotation;
 use crate::store::Store;
 
-pub use self::handle::Handle;
-
 /// Appends to a file.
 #[derive(Debug)]
 pub struct FileSink {

@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::handle::{self, Handle};
+use super::handle;
 use super::keeper::Keeper;
 use super::names::Names;
 use crate::config::Rotation;
 use crate::sink::Wrote;
-use crate::store::Store;
+use crate::store::{Handle, Store};
 
 /// How often it is looked whether the file is still where it was.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long after lines of others were in the way.
+const ROTATE_SOON: Duration = Duration::from_secs(1);
 /// How long after a failure the file is tried to be put aside again.
 const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -69,15 +71,15 @@ impl OpenFile {
         rotation: Option<&Rotation>,
         store: Option<&Arc<Store>>,
     ) -> io::Result<Self> {
-        let (handle, end) = handle::open(path, store)?;
+        let handle = handle::open(path, store)?;
         let metadata = handle.file.metadata()?;
         let mut sink = OpenFile {
             path: path.to_owned(),
             is_regular: metadata.is_file(),
             begun: begun(&metadata),
+            end: handle.end(),
             handle,
             store: store.cloned(),
-            end,
             is_torn: false,
             look_at: Instant::now() + LOOK,
             rotating: None,
@@ -104,6 +106,8 @@ impl OpenFile {
                     self.rotate()?;
                 } else if may_wait {
                     return Ok(Appended::NotYet);
+                } else {
+                    self.rotate_later();
                 }
             }
             if self.end == 0 {
@@ -123,9 +127,16 @@ impl OpenFile {
         if !self.is_regular || self.store.is_none() {
             return Ok(Appended::Done(None));
         }
-        self.handle.wrote(bytes.len() as u64);
+        self.handle.wrote(from, self.end);
         let handle = Arc::clone(&self.handle);
         Ok(Appended::Done(Some(Wrote { handle, from, to: self.end })))
+    }
+
+    /// Others have lines in it that are not committed, and take their time.
+    fn rotate_later(&mut self) {
+        if let Some(rotating) = &mut self.rotating {
+            rotating.not_before = Some(Instant::now() + ROTATE_SOON);
+        }
     }
 
     /// A file that was put aside is never cut: all that is in it must be committed.
@@ -191,7 +202,7 @@ impl OpenFile {
                     tracing::warn!(path = %self.path.display(), "the file was cut; goes on at its end");
                     let store = self.store.as_ref();
                     self.handle = handle::begin_again(&self.handle, found.len(), store)?;
-                    self.end = found.len();
+                    self.end = self.handle.end();
                     self.is_torn = true;
                 }
             }
@@ -205,8 +216,14 @@ impl OpenFile {
         Ok(())
     }
 
+    fn reopen(&mut self) -> io::Result<()> {
+        self.handle = handle::open(&self.path, self.store.as_ref())?;
+        self.end = self.handle.end();
+        Ok(())
+    }
+
     fn begin_anew(&mut self, why: &str) -> io::Result<()> {
-        (self.handle, self.end) = handle::open(&self.path, self.store.as_ref())?;
+        self.reopen()?;
         self.is_torn = false;
         self.begun = begun(&self.handle.file.metadata()?);
         tracing::info!(path = %self.path.display(), "begins anew: {why}");
@@ -239,7 +256,7 @@ impl OpenFile {
         }
         // Should opening fail, the next try sees that there is no file, and begins one.
         self.look_at = Instant::now();
-        (self.handle, self.end) = handle::open(&self.path, self.store.as_ref())?;
+        self.reopen()?;
         self.look_at = Instant::now() + LOOK;
         self.handle.file.set_permissions(permissions)
     }

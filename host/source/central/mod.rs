@@ -3,6 +3,7 @@
 
 mod failure;
 mod handshake;
+mod memory;
 mod outlet;
 mod reader;
 mod retry;
@@ -12,6 +13,7 @@ mod token;
 mod websocket;
 mod window;
 
+pub use memory::{Memory, id_of};
 pub use subscriber::kept_id;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CentralConfig, StreamConfig};
+use crate::config::{CentralConfig, StreamConfig, SubscriberId};
 use crate::frame::Origin;
 use crate::pipeline::Outputs;
 use crate::source::SharedStatus;
@@ -32,7 +34,6 @@ pub struct Central {
     tls: Arc<rustls::ClientConfig>,
     tokens: Arc<token::Tokens>,
     outputs: Outputs,
-    window: usize,
 }
 
 /// How many events duplicates are looked for among, of all streams together.
@@ -59,14 +60,12 @@ impl Central {
         let tls = tls::client_config(config.ca_file.as_deref())
             .map_err(|error| SourceError::Tls(name.to_owned(), error))?;
         let tokens = token::Tokens::new(name, &config, Arc::clone(&tls));
-        let window = WINDOW / config.streams.len().max(1);
         Ok(Central {
             name: name.to_owned(),
             config,
             tls,
             tokens: Arc::new(tokens),
             outputs: outputs.into(),
-            window,
         })
     }
 
@@ -75,24 +74,20 @@ impl Central {
         &self.outputs
     }
 
-    /// Looks for duplicates among so many events of each stream.
-    #[must_use]
-    pub fn with_window(mut self, events: usize) -> Self {
-        self.window = events;
-        self
-    }
-
     /// Starts a task per stream. When `stop` is cancelled each closes its connection, hands on what
-    /// was sent before the other side closed too, and ends.
+    /// was sent before the other side closed too, and ends. Nothing is remembered of them, and gaps are
+    /// not written down.
     pub fn start(
         self,
         tasks: &mut JoinSet<Result<(), String>>,
         stop: &CancellationToken,
     ) -> Vec<SharedStatus> {
         let mut statuses = Vec::new();
+        let window = WINDOW / self.config.streams.len().max(1);
         for config in &self.config.streams {
             let status = SharedStatus::new(&self.name, &config.name);
-            let stream = self.stream(config, status.clone(), stop, stop.clone());
+            let memory = Memory::new(None, &self.name, &config.name, window);
+            let stream = self.stream(config, memory, status.clone(), stop, stop.clone());
             tasks.spawn(async move {
                 stream.await;
                 Ok(())
@@ -107,6 +102,7 @@ impl Central {
     pub fn stream(
         &self,
         config: &StreamConfig,
+        memory: Arc<Memory>,
         status: SharedStatus,
         leave: &CancellationToken,
         stop: CancellationToken,
@@ -119,13 +115,15 @@ impl Central {
             self.outputs.clone(),
             status.clone(),
             leave.clone(),
-            self.window,
+            Arc::clone(&memory),
         );
+        memory.gaps.set_kept(self.config.subscriber_id != SubscriberId::Off);
         let stream = stream::Stream {
             target: handshake::Target::new(&self.config, config, Arc::clone(&self.tls)),
             tokens: Arc::clone(&self.tokens),
             origin,
             outlet,
+            memory,
             status,
             max_frame: self.config.max_frame,
             max_retries: self.config.max_retries,

@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::window::{Seen, Window};
+use super::memory::{Memory, id_of};
+use super::window::Seen;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::pipeline::{Input, Outputs};
 use crate::source::SharedStatus;
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// How many frames over the limit are remembered, so that they end no connection twice.
 const MAX_TOO_LARGE: usize = 64;
+/// After how long without room it is written down that nothing is read.
+const HELD_BACK: Duration = Duration::from_secs(10);
 
 /// Where the connections of one stream put their frames.
 pub(super) struct Outlet {
@@ -33,7 +36,7 @@ pub(super) struct Outlet {
     status: SharedStatus,
     runtime: Handle,
     stop: CancellationToken,
-    window: Mutex<Window>,
+    memory: Arc<Memory>,
     turns: Mutex<Turns>,
     turned: Condvar,
     /// Told when a connection whose turn it is and the one after it have brought the same event.
@@ -41,7 +44,7 @@ pub(super) struct Outlet {
     too_large: Mutex<VecDeque<(u64, u64)>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Turns {
     /// The number that the next connection gets.
     next: u64,
@@ -52,22 +55,23 @@ struct Turns {
 }
 
 impl Outlet {
-    /// An outlet to these pipelines, with a window of so many events.
+    /// An outlet to these pipelines for a stream of which this is remembered.
     pub fn new(
         origin: Arc<Origin>,
         outputs: Outputs,
         status: SharedStatus,
         stop: CancellationToken,
-        window: usize,
+        memory: Arc<Memory>,
     ) -> Arc<Self> {
+        let first = memory.next_number();
         Arc::new(Outlet {
             origin,
             outputs,
             status,
             runtime: Handle::current(),
             stop,
-            window: Mutex::new(Window::new(window)),
-            turns: Mutex::default(),
+            memory,
+            turns: Mutex::new(Turns { next: first, current: first, ended: BTreeSet::new() }),
             turned: Condvar::new(),
             overlapped: Notify::new(),
             too_large: Mutex::default(),
@@ -148,7 +152,7 @@ impl Outlet {
     fn put(&self, connection: u64, mut chunk: Chunk) {
         let (mut duplicates, mut conflicts) = (0, 0);
         {
-            let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut window = self.memory.window();
             let was_awaiting = window.is_awaiting();
             chunk.frames.retain(|frame| {
                 let seen = match frame.kind {
@@ -172,34 +176,54 @@ impl Outlet {
                 status.conflicts += conflicts;
             });
         }
+        if duplicates > 0 && self.memory.gaps.is_open() {
+            self.memory.gaps.note_overlap();
+        }
         if !chunk.frames.is_empty() {
             self.send(chunk);
         }
     }
 
     fn send(&self, chunk: Chunk) {
+        let mut events = chunk.frames.iter().filter(|frame| frame.kind != Kind::Text);
+        let last = events.next_back().map(|frame| id_of(&frame.bytes));
+        let is_open = self.memory.gaps.is_open();
+        let first = chunk.frames.iter().find(|frame| is_open && frame.kind != Kind::Text);
+        let first = first.map(|frame| id_of(&frame.bytes));
         let outputs = self.outputs.now();
-        let Some((last, others)) = outputs.split_last() else { return };
+        let Some((output, others)) = outputs.split_last() else { return };
+        let mut are_sent = true;
         for output in others {
-            self.send_to(output, chunk.clone());
+            are_sent &= self.send_to(output, chunk.clone());
         }
-        self.send_to(last, chunk);
+        are_sent &= self.send_to(output, chunk);
+        if let Some(last) = last.filter(|_| are_sent) {
+            self.memory.gaps.brought(first, &last);
+        }
     }
 
     /// Gives frames to a pipeline, waiting for room. When there is no more time they are counted as
-    /// received, and so seen to be in flight: never lost in silence.
-    fn send_to(&self, output: &Input, chunk: Chunk) {
-        let Err(chunk) = output.try_send(chunk) else { return };
+    /// received, and so seen to be in flight: never lost in silence; false then.
+    fn send_to(&self, output: &Input, chunk: Chunk) -> bool {
+        let Err(chunk) = output.try_send(chunk) else { return true };
         let count = chunk.frames.len() as u64;
+        let since = now_micros();
+        let notes = async {
+            tokio::time::sleep(HELD_BACK).await;
+            self.memory.gaps.hold_back(since, output.why_full());
+            std::future::pending().await
+        };
         let sent = self.runtime.block_on(async {
             tokio::select! {
                 sent = output.send(chunk) => sent.is_ok(),
                 () = self.out_of_time() => false,
+                never = notes => never,
             }
         });
         if !sent {
             output.abandon(count);
         }
+        sent
     }
 
     async fn out_of_time(&self) {
@@ -254,7 +278,7 @@ impl Lane {
         if self.is_awaited {
             return;
         }
-        let mut window = self.outlet.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.outlet.memory.window();
         let mut events = chunk.frames.iter().filter(|frame| frame.kind == Kind::Binary);
         self.is_awaited = events.any(|frame| window.await_same(&frame.bytes));
         if self.is_awaited && !window.is_awaiting() {
@@ -312,7 +336,8 @@ mod tests {
         let origin = Arc::new(Origin { source: "s".into(), stream: "t".into() });
         let status = SharedStatus::new("s", "t");
         let stop = CancellationToken::new();
-        (Outlet::new(origin, vec![input].into(), status.clone(), stop, 100), intake, status)
+        let memory = Memory::new(None, "s", "t", 100);
+        (Outlet::new(origin, vec![input].into(), status.clone(), stop, memory), intake, status)
     }
 
     #[tokio::test]

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::handshake::Target;
+use super::memory::Memory;
 use super::outlet::Outlet;
 use super::reader::{End, Reading};
 use super::retry::Retry;
 use super::token::{Token, Tokens};
 use crate::backoff::Class;
 use crate::frame::Origin;
+use crate::gap::Reason;
 use crate::source::{SharedStatus, State};
 
 /// A connection that brought so many frames, or lasted so long, was a good one: waits begin anew.
@@ -31,6 +33,7 @@ pub(super) struct Stream {
     pub tokens: Arc<Tokens>,
     pub origin: Arc<Origin>,
     pub outlet: Arc<Outlet>,
+    pub memory: Arc<Memory>,
     pub status: SharedStatus,
     pub max_frame: usize,
     pub max_retries: Option<u32>,
@@ -73,10 +76,14 @@ impl Stream {
                 Ok(held) => match self.hold(held, &mut retry).await {
                     Over::Cleared => continue,
                     Over::Ended(end) => {
+                        if !self.stop.is_cancelled() {
+                            self.memory.gaps.begin(Reason::Disconnected, &end.why);
+                        }
                         Failure::passing(format!("disconnected after {}", words_of(&end)))
                     }
                 },
                 Err(failure) => {
+                    self.memory.gaps.note_failure(&failure.detail);
                     self.status.change(|status| status.failures += 1);
                     failure
                 }
@@ -94,6 +101,11 @@ impl Stream {
                     break;
                 }
             }
+        }
+        if self.outlet.is_stopping() {
+            self.memory.gaps.begin(Reason::Restart, "the host was stopped");
+        } else if self.stop.is_cancelled() {
+            self.memory.gaps.begin(Reason::Reconfigured, "the configuration changed");
         }
         self.status.enter(State::Stopped, &why_stopped, "");
     }
@@ -142,6 +154,7 @@ impl Stream {
     async fn hold(&self, mut held: Held, retry: &mut Retry) -> Over {
         let (source, stream) = (&*self.origin.source, &*self.origin.stream);
         tracing::info!(source, stream, "connected");
+        self.memory.gaps.up();
         self.status.enter(State::Streaming, "", "");
         let mut renewals = Retry::new(None);
         let mut renew_at = held.token.renew_at;
@@ -168,6 +181,7 @@ impl Stream {
             match renewal {
                 Renewal::Done(next) => {
                     held = next;
+                    self.memory.gaps.up();
                     renewals.reset();
                     renew_at = held.token.renew_at;
                 }
@@ -265,8 +279,10 @@ impl Stream {
         reading.close();
         let end = reading.ended().await;
         if self.target.is_shared() {
+            self.memory.gaps.begin(Reason::Handover, why);
             tracing::info!(source, stream, "{why}: {}", words_of(&end));
         } else {
+            self.memory.gaps.begin(Reason::Refused, why);
             self.status.change(|status| status.gaps += 1);
             tracing::warn!(
                 source,

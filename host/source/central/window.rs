@@ -4,9 +4,10 @@
 //!
 //! An entry is two keyed hashes, 16 bytes. While all entries are of the connection that brings the
 //! next one, nothing needs to be looked up; so an index is made only when another connection comes,
-//! and let go when the last entry of the ones before has left the window.
+//! and let go when the last entry of the ones before has left the window. The index is 8 bytes per
+//! entry: the places of entries, sorted by the first bits of their hash.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::quality::RandomState;
@@ -37,22 +38,15 @@ struct Entry {
 pub(super) struct Window {
     entries: VecDeque<Entry>,
     capacity: usize,
-    /// Where each connection's entries end, counted from the first entry ever; the oldest first. The
+    /// Where each connection's entries begin, counted from the first entry ever; the oldest first. The
     /// last one is that of the connection that reads now.
-    ends: VecDeque<(u64, u64)>,
+    begins: VecDeque<(u64, u64)>,
     /// How many entries have left the window.
     gone: u64,
-    index: Option<HashMap<u64, Found, RandomState>>,
+    index: Option<Index>,
     hasher: RandomState,
     /// An event that a later connection brought first, until the one that reads now brings it too.
     awaited: Option<Entry>,
-}
-
-/// Where an id was seen last by an earlier connection.
-#[derive(Debug, Clone, Copy)]
-struct Found {
-    at: u64,
-    bytes: u64,
 }
 
 impl Window {
@@ -61,13 +55,22 @@ impl Window {
         Window {
             entries: VecDeque::new(),
             capacity: capacity.max(1),
-            ends: VecDeque::new(),
+            begins: VecDeque::new(),
             gone: 0,
             index: None,
             // Seeded anew: nobody outside can foresee a hash.
             hasher: RandomState::default(),
             awaited: None,
         }
+    }
+
+    /// Changes how many events it holds; the oldest leave.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+        while self.entries.len() > self.capacity {
+            self.leave();
+        }
+        self.entries.shrink_to(self.capacity);
     }
 
     /// Notes a frame of a connection. Connections come one after the other, never mixed.
@@ -106,49 +109,96 @@ impl Window {
         Some(Entry { id: hasher.finish(), bytes: self.hasher.hash_one(frame) })
     }
 
-    fn total(&self) -> u64 {
-        self.gone + self.entries.len() as u64
-    }
-
     fn begin(&mut self, connection: u64) {
-        if self.ends.back().is_some_and(|(last, _)| *last == connection) {
+        if self.begins.back().is_some_and(|(last, _)| *last == connection) {
             return;
         }
-        if self.ends.is_empty() && self.entries.is_empty() {
-            self.ends.push_back((connection, 0));
-            return;
+        self.begins.push_back((connection, self.gone + self.entries.len() as u64));
+        if !self.entries.is_empty() {
+            self.index = Some(Index::new(&self.entries, self.gone));
         }
-        let total = self.total();
-        self.ends.push_back((connection, total));
-        let mut index = HashMap::with_capacity_and_hasher(self.entries.len(), self.hasher.clone());
-        for (entry, at) in self.entries.iter().zip(self.gone..) {
-            index.insert(entry.id, Found { at, bytes: entry.bytes });
-        }
-        self.index = Some(index);
     }
 
     fn look_up(&mut self, entry: &Entry) -> Seen {
         let Some(index) = &self.index else { return Seen::New };
-        match index.get(&entry.id) {
-            Some(found) if found.at < self.gone => Seen::New,
-            Some(found) if found.bytes == entry.bytes => Seen::Duplicate,
+        match index.find(entry.id, &self.entries, self.gone) {
+            Some(bytes) if bytes == entry.bytes => Seen::Duplicate,
             Some(_) => Seen::Conflict,
             None => Seen::New,
         }
     }
 
     fn push(&mut self, entry: Entry) {
-        if self.entries.len() == self.capacity {
-            self.entries.pop_front();
-            self.gone += 1;
-            let begun = self.ends.back().map_or(0, |(_, begun)| *begun);
-            if self.index.is_some() && self.gone >= begun {
-                // All that is left is of the connection that reads now.
-                self.index = None;
-                self.ends.drain(..self.ends.len() - 1);
-            }
+        while self.entries.len() >= self.capacity {
+            self.leave();
+        }
+        if self.entries.len() == self.entries.capacity() {
+            // Doubled, but never beyond what it may hold.
+            let (len, most) = (self.entries.len(), self.capacity);
+            self.entries.reserve_exact(len.clamp(16, 1 << 20).min(most - len));
         }
         self.entries.push_back(entry);
+    }
+
+    /// The oldest entry leaves.
+    fn leave(&mut self) {
+        if self.entries.pop_front().is_none() {
+            return;
+        }
+        self.gone += 1;
+        let begun = self.begins.back().map_or(0, |(_, begun)| *begun);
+        if self.index.is_some() && self.gone >= begun {
+            // All that is left is of the connection that reads now.
+            self.index = None;
+            self.begins.drain(..self.begins.len() - 1);
+        }
+    }
+}
+
+/// The entries of earlier connections by their ids. Never changes: those that have left are passed over.
+#[derive(Debug)]
+struct Index {
+    /// How many entries had left the window when it was made.
+    base: u64,
+    /// How many bits of a hash are left over after those that choose a bucket.
+    shift: u32,
+    /// Where each bucket ends in `places`.
+    ends: Vec<u32>,
+    /// Places of entries, counted from `base`: bucket by bucket, the oldest first.
+    places: Vec<u32>,
+}
+
+impl Index {
+    fn new(entries: &VecDeque<Entry>, base: u64) -> Self {
+        let bits = entries.len().max(2).ilog2();
+        let shift = u64::BITS - bits;
+        let bucket = |entry: &Entry| (entry.id >> shift) as usize;
+        let mut ends = vec![0_u32; 1 << bits];
+        entries.iter().for_each(|entry| ends[bucket(entry)] += 1);
+        let mut sum = 0;
+        for end in &mut ends {
+            // Where it begins, until its entries are in their places.
+            sum += std::mem::replace(end, sum);
+        }
+        let mut places = vec![0; entries.len()];
+        for (entry, place) in entries.iter().zip(0..) {
+            let end = &mut ends[bucket(entry)];
+            places[*end as usize] = place;
+            *end += 1;
+        }
+        Index { base, shift, ends, places }
+    }
+
+    /// The bytes that an id came with the last time, if it is still in the window.
+    fn find(&self, id: u64, entries: &VecDeque<Entry>, gone: u64) -> Option<u64> {
+        let bucket = (id >> self.shift) as usize;
+        let begin = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let places = &self.places[begin as usize..self.ends[bucket] as usize];
+        places.iter().rev().find_map(|place| {
+            let place = (self.base + u64::from(*place)).checked_sub(gone)?;
+            let entry = entries.get(place as usize)?;
+            (entry.id == id).then_some(entry.bytes)
+        })
     }
 }
 
@@ -213,6 +263,26 @@ mod tests {
             assert_eq!(window.note(2, &frame(&number.to_string(), "")), Seen::New);
         }
         assert!(window.index.is_none());
-        assert_eq!((window.entries.len(), window.ends.len()), (10, 1));
+        assert_eq!((window.entries.len(), window.begins.len()), (10, 1));
+        window.resize(4);
+        assert_eq!(window.note(3, &frame("115", "")), Seen::New, "gone");
+        assert_eq!(window.note(3, &frame("119", "")), Seen::Duplicate);
+    }
+
+    /// What docs say of memory: 24 bytes for each event.
+    #[test]
+    fn a_million_events_take_24_bytes_each() {
+        let mut window = Window::new(100_000);
+        for number in 0..250_000_u32 {
+            window.note(1, &frame(&number.to_string(), ""));
+        }
+        window.note(2, &frame("new", ""));
+        let index = window.index.as_ref().unwrap();
+        let bytes = window.entries.capacity() * size_of::<Entry>()
+            + (index.ends.capacity() + index.places.capacity()) * size_of::<u32>();
+        assert!(bytes <= 24 * 100_000, "{bytes}");
+        for number in 150_100..250_000_u32 {
+            assert_eq!(window.note(2, &frame(&number.to_string(), "")), Seen::Duplicate);
+        }
     }
 }

@@ -1,0 +1,89 @@
+//! What an earlier process left of streams is read back from the journal's end, while the rest of the
+//! host starts; and what the journal has lost becomes a gap. Key function: [`recall`].
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::gap::{Gap, Ledger, Reason, Recall};
+use crate::journal::{Journal, Journalled};
+use crate::source::central::{Memory, WINDOW, id_of};
+use crate::text::now_micros;
+
+/// How much of the journal is read for it, on disk.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Streams by the names of source and stream.
+pub(super) type Memories = Vec<((String, String), Arc<Memory>)>;
+
+/// However it ends, streams may be connected then.
+struct Ready(Memories);
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(_, memory)| memory.set_ready());
+    }
+}
+
+/// Has streams remember what the journal held before this record; they are connected after that.
+pub(super) fn recall(
+    journal: Arc<Journal>,
+    before: u64,
+    memories: Memories,
+) -> std::io::Result<()> {
+    let memories = Ready(memories);
+    let thread = std::thread::Builder::new().name("recall".to_owned());
+    thread.spawn(move || read(&journal, before, &memories.0))?;
+    Ok(())
+}
+
+fn read(journal: &Journal, before: u64, memories: &Memories) {
+    let begun = Instant::now();
+    let recalls = memories.iter().map(|(name, memory)| (name, memory, memory.gaps.recall()));
+    let mut recalls: Vec<(&(String, String), &Arc<Memory>, Recall)> = recalls.collect();
+    let mut frames = 0_u64;
+    let end = journal.tail(before, WINDOW as u64, MAX_BYTES, |origin, frame, time| {
+        let is_its = |(source, stream): &(String, String)| {
+            *source == *origin.source && *stream == *origin.stream
+        };
+        if let Some((_, memory, recall)) = recalls.iter_mut().find(|(name, ..)| is_its(name)) {
+            memory.recall(recall, frame, time);
+            frames += 1;
+        }
+    });
+    let end = end.unwrap_or_else(|error| {
+        tracing::error!(%error, "the journal cannot be read: what a server sends again may come twice");
+        0
+    });
+    let is_clean = journal.found().is_clean;
+    for (_, memory, recall) in recalls {
+        memory.gaps.resume(recall.tail(end, is_clean, id_of));
+    }
+    let took_ms = begun.elapsed().as_millis() as u64;
+    tracing::debug!(frames, took_ms, "read back what streams brought last");
+}
+
+/// Writes down records of the journal that cannot be read any more.
+pub(super) fn tell_lost(journal: &Journal, gaps: &Ledger, records: Range<u64>, what: &str) {
+    let is_released = records.end <= journal.first_seq();
+    let reason = if is_released { Reason::Dropped } else { Reason::Damaged };
+    let what = if is_released { "the journal was full" } else { what };
+    gaps.lost(reason, records.clone(), || {
+        let [before, after] = journal.around(&records);
+        let id = |event: &Option<Journalled>| {
+            event.as_ref().map_or_else(String::new, |event| id_of(&event.frame.bytes))
+        };
+        let time = |event: &Option<Journalled>| event.as_ref().map(|event| event.time);
+        let to = time(&after).unwrap_or_else(now_micros);
+        let count = records.end - records.start;
+        Gap {
+            from: time(&before).unwrap_or(to),
+            to: Some(to),
+            detail: format!("{count} records of the journal: {what}"),
+            last_id: id(&before),
+            first_id: id(&after),
+            replayed: Some(false),
+            ..Gap::default()
+        }
+    });
+}
