@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::columns::{Blobs, ByteLines, ByteTexts, Columns, Fields, Lines, Span, Texts};
 use crate::frame::Frame;
-use crate::line::{self, Event};
+use crate::line::{self, Event, LineData, ReadLine};
 use crate::outcome::{Outcomes, Verdicts, lines};
 use crate::row::{Line, Made, Mark, Row};
 pub use crate::row::{NewRow, Payload, RowId};
@@ -103,10 +103,42 @@ impl Batch {
             data: None,
             line: None,
             mark: Mark::Live,
-            is_refused: false,
         };
         self.live.push(self.rows.len() as RowId);
         self.rows.push(row);
+    }
+
+    /// Adds an event that was written as a line before, as transforms' are: with its payload as JSON.
+    /// The frame is what it came from once.
+    ///
+    /// # Errors
+    /// When its payload is not what it says.
+    pub fn push_line(&mut self, frame: Frame, line: &ReadLine) -> Result<(), String> {
+        let (payload, bytes) = match &line.data {
+            LineData::None => (Payload::None, None),
+            LineData::Json(_) => (Payload::Made, None),
+            LineData::Base64(text) => {
+                let bytes = BASE64_STANDARD.decode(text).map_err(|error| error.to_string())?;
+                (Payload::Bytes(Span { start: 0, end: bytes.len() as u32 }), Some(bytes))
+            }
+        };
+        self.push(&NewRow {
+            id: &line.id,
+            source: &line.source,
+            ty: &line.ty,
+            subject: &line.subject,
+            time: line.time,
+            content_type: &line.content_type,
+            schema: &line.schema,
+            stream: &line.stream,
+            extensions: &line.extensions,
+            payload,
+        });
+        if let (LineData::Json(json), Some(row)) = (&line.data, self.rows.last_mut()) {
+            row.data = Some(self.data.push_with(|out| push_compact_json(out, json)));
+        }
+        self.push_frame(frame, bytes);
+        Ok(())
     }
 
     /// How many frames came in.
@@ -253,11 +285,9 @@ impl Batch {
     }
 
     /// Notes that somebody will never take an event: the frame it came in counts as dead-lettered, but
-    /// the event goes on to others. Returns false if that was noted before.
-    pub fn refuse(&mut self, row: RowId) -> bool {
-        let row = &mut self.rows[row as usize];
-        self.received[row.frame as usize].is_dead = true;
-        !std::mem::replace(&mut row.is_refused, true)
+    /// the event goes on to others.
+    pub fn refuse(&mut self, row: RowId) {
+        self.received[self.rows[row as usize].frame as usize].is_dead = true;
     }
 
     /// Gives a frame up of which there is no event.

@@ -33,6 +33,9 @@ pub struct DeadLetter {
     pub version: String,
     /// By which sink it was refused; empty where it was none.
     pub sink: String,
+    /// Whether it went on to all others, as what an alert plugin, an export plugin or a sink did not
+    /// take does.
+    pub went_on: bool,
     /// Where it came from.
     pub origin: Option<Arc<Origin>>,
     /// The event's line, if it has one.
@@ -69,6 +72,7 @@ impl DeadLetter {
                 (plugin, _) => Stage::Plugin(plugin.to_owned()),
             },
             version: self.version.clone(),
+            went_on: self.went_on,
             source: name(|origin| &origin.source),
             stream: name(|origin| &origin.stream),
             event: self.event.clone(),

@@ -37,6 +37,7 @@
 //! | [`gap`] | when nobody knows what was sent |
 //! | [`dial`](mod@dial) | from a URL to a TLS connection, through proxies; one HTTP request on it |
 //! | [`telemetry`], [`notify`], [`tls`] | log, metrics, health; the service manager; whom servers are trusted by |
+//! | [`control`] | what a command has a running host do |
 //! | [`seglog`] | records on disk: append, group commit, read, repair |
 //! | [`thread`](mod@thread) | threads of low priority |
 //! | [`sim`] | the simulated Central |
@@ -51,6 +52,7 @@ pub mod batch;
 pub mod cli;
 pub mod columns;
 pub mod config;
+pub mod control;
 pub mod copy;
 pub mod dead_letter;
 pub mod decode;

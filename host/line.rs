@@ -1,7 +1,11 @@
 //! An event as one line of the CloudEvents 1.0 JSON format, and the names and values its extension
-//! attributes may have. Pure. Key function: [`open`].
+//! attributes may have. Pure. Key functions: [`open`], [`read()`].
+
+mod read;
 
 use serde_json::Value;
+
+pub use read::{LineData, ReadLine, read};
 
 use crate::copy::push_plain;
 use crate::text::{Append, LastSecond, Timestamp, push_json_string};

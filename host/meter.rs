@@ -71,6 +71,7 @@ pub struct PipelineMeter {
     /// From the read of a frame to the end of its batch's delivery, once for each frame.
     pub latency: Histogram,
     batches: AtomicU64,
+    redriven: AtomicU64,
     /// By plugin: those of the plugin directory.
     calls: Mutex<BTreeMap<String, Arc<CallMeter>>>,
 }
@@ -80,6 +81,7 @@ impl Default for PipelineMeter {
         PipelineMeter {
             latency: Histogram::new(LATENCY),
             batches: AtomicU64::new(0),
+            redriven: AtomicU64::new(0),
             calls: Mutex::default(),
         }
     }
@@ -93,6 +95,16 @@ impl PipelineMeter {
         for (when, frames) in read {
             self.latency.observe_times(now.saturating_duration_since(*when), *frames);
         }
+    }
+
+    /// Notes dead letters that were taken again.
+    pub fn redriven(&self, letters: u64) {
+        self.redriven.fetch_add(letters, Ordering::Relaxed);
+    }
+
+    /// How many dead letters were taken again.
+    pub fn redriven_so_far(&self) -> u64 {
+        self.redriven.load(Ordering::Relaxed)
     }
 
     /// How many batches have ended.

@@ -62,7 +62,6 @@ pub(crate) struct Row {
     pub data: Option<Span>,
     pub line: Option<Line>,
     pub mark: Mark,
-    pub is_refused: bool,
 }
 
 /// The line of an event: where it is, and the payload as JSON within it.

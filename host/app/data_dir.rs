@@ -7,8 +7,11 @@ use std::path::Path;
 
 use super::{StartError, environment};
 
-/// Makes the data directory this host's own.
-pub(super) fn own_data_dir(dir: &Path) -> Result<File, StartError> {
+/// Makes the data directory this process's own, for as long as the file is open.
+///
+/// # Errors
+/// When it cannot be had; `WouldBlock` where it is another process's.
+pub fn own_data_dir(dir: &Path) -> Result<File, StartError> {
     let cannot =
         |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
     std::fs::create_dir_all(dir).map_err(cannot("create"))?;

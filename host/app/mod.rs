@@ -20,13 +20,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use self::data_dir::{open_in, own_data_dir, write_whole};
+pub use self::data_dir::own_data_dir;
+use self::data_dir::{open_in, write_whole};
 use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
 use self::sources::Sources;
 use crate::alert::Board;
 use crate::config::{BUILT_IN_SOURCE, Config, ConfigError};
+use crate::control::{self, Control, Key};
 use crate::dead_letter::{Appender, DeadLetters};
 use crate::decode::{Decoder, Registry};
 use crate::gap::Ledger;
@@ -79,6 +81,8 @@ pub struct App {
     sources: Sources,
     pipelines: Pipelines,
     durable: Option<Durable>,
+    /// Where something is kept that can be asked for.
+    control: Option<Arc<Control>>,
     leave: CancellationToken,
     /// Ends all waiting at once.
     stop: CancellationToken,
@@ -175,6 +179,13 @@ impl App {
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
+        let control = match &durable {
+            Some(durable) => {
+                let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
+                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
+            }
+            None => None,
+        };
         let listen_file = config.data_dir.join("listen.addr");
         write_whole(&listen_file, format!("{address}\n").as_bytes())
             .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
@@ -193,7 +204,8 @@ impl App {
             ending: ending.clone(),
             fatal: shown_fatal,
         };
-        let server = tokio::spawn(telemetry::serve(listener, view.clone(), stop.clone()));
+        let asked = control.clone().map(control::router).unwrap_or_default();
+        let server = tokio::spawn(telemetry::serve(listener, view.clone(), asked, stop.clone()));
         match &durable {
             Some(durable) => tracing::info!("{}", durable.guarantee()),
             None => tracing::warn!("{}", durable::NO_JOURNAL),
@@ -204,6 +216,7 @@ impl App {
             sources,
             pipelines,
             durable,
+            control,
             leave,
             stop,
             ending,
@@ -276,6 +289,9 @@ impl App {
         self.view.pipelines.set(self.pipelines.views());
         self.view.streams.set(self.sources.statuses());
         self.view.sinks.set(self.pipelines.sink_views());
+        if let Some(control) = &self.control {
+            control.pipelines.set(self.pipelines.redrivers());
+        }
     }
 
     /// Waits for the end of all sources, where they have one, and of the pipelines after them. Calls

@@ -226,6 +226,7 @@ impl News {
             plugin: String::new(),
             version: String::new(),
             sink: String::new(),
+            went_on: false,
             origin: None,
             event: Some(source.line(frame).trim_end().to_owned()),
             raw: None,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::durable::Durable;
 use super::{StartError, environment};
 use crate::config::{BUILT_IN_SOURCE, Config, PipelineConfig, SinkConfig};
-use crate::pipeline::{Close, Input, Pending, Pipeline, Predecessor, Shared, Wiring};
+use crate::pipeline::{Close, Input, Pending, Pipeline, Predecessor, Redriver, Shared, Wiring};
 use crate::sink::{self, SharedSink};
 use crate::store::Store;
 use crate::tally::Counts;
@@ -285,6 +285,11 @@ impl Pipelines {
             leaving.map(|(_, old)| PipelineView { is_leaving: true, ..PipelineView::from(old) });
         let running = self.running.values().map(|running| PipelineView::from(&running.pipeline));
         running.chain(leaving).collect()
+    }
+
+    /// The ways to have pipelines take dead letters again: not those that are about to end.
+    pub fn redrivers(&self) -> Vec<Redriver> {
+        self.running.values().map(|running| running.pipeline.redriver.clone()).collect()
     }
 
     /// What is shown of the sinks.

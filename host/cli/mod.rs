@@ -4,10 +4,15 @@
 mod ask;
 mod check;
 mod decode;
+mod dlq;
 mod gaps;
 mod generate;
 mod init;
+mod journal;
+mod out;
 mod plugin;
+mod range;
+mod replay;
 mod reread;
 mod run;
 mod screen;
@@ -15,6 +20,7 @@ mod signals;
 mod sim;
 mod status;
 mod tail;
+mod when;
 
 use std::path::PathBuf;
 
@@ -104,6 +110,14 @@ enum Command {
     /// Shows plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Dead letters: what could not be used, to be looked at, taken again or dropped
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
+    /// Takes what the journal holds through plugins once more, to standard output
+    Replay(replay::ReplayArgs),
+    /// The journal: exported, imported, verified
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Decodes frames from a file or standard input to lines of JSON
     #[command(after_help = "Example:\n  trommel decode --stream ap-events frame.bin\n  \
         trommel decode --framed < frames.bin")]
@@ -209,6 +223,9 @@ pub fn run(cli: Cli) -> Result<(), Exit> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plugin(command) => plugin::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
+        Command::Replay(args) => replay::run(&args),
+        Command::Journal(command) => journal::run(&command),
         Command::Decode(args) => decode::run(&args),
         Command::Sim(args) => runtime()?.block_on(sim::run(args)),
         Command::Status(args) => status::run(&args),

@@ -10,7 +10,7 @@ use crate::seglog::{Entry, Record};
 use crate::text::now_micros;
 
 /// Version of the records.
-const TAG: u32 = 1;
+pub(super) const TAG: u32 = 1;
 const BINARY: u8 = 0;
 const TEXT: u8 = 1;
 const TOO_LARGE: u8 = 2;
@@ -45,7 +45,7 @@ pub(super) fn entries<'a>(chunk: &'a Chunk, heads: &'a Heads) -> Vec<Entry<'a>> 
 
 /// Length of all before the names (2 bytes), the kind, its size if it is too large, and each name
 /// after its length.
-fn head(kind: Kind, origin: &Origin) -> Vec<u8> {
+pub(super) fn head(kind: Kind, origin: &Origin) -> Vec<u8> {
     let mut head = vec![0, 0];
     match kind {
         Kind::Binary => head.push(BINARY),

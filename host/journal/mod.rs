@@ -2,6 +2,7 @@
 //! on disk. Each pipeline reads it at its own pace, so none holds up another. Boundary: a
 //! [`seglog`](crate::seglog). Key types: [`Journal`], [`Feed`].
 
+mod archive;
 mod count;
 mod feed;
 mod frames;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use archive::{Archive, Frames, KeptFrame, Piece, verify_journal};
 pub use count::Interests;
 pub use feed::{End, Feed, Taken};
 pub use frames::{Read, read};
@@ -25,8 +27,8 @@ pub use tail::Journalled;
 use self::count::Counting;
 use crate::config::JournalConfig;
 use crate::frame::Chunk;
-use crate::seglog::{AppendError, Log, Options};
-pub use crate::seglog::{Found, NotClosed, OpenError, SegmentInfo};
+pub use crate::seglog::{AppendError, Damage, Found, NotClosed, OpenError, Report, SegmentInfo};
+use crate::seglog::{Log, Options};
 use crate::tally::Tally;
 
 /// How long a source that finds no room waits before it looks again.

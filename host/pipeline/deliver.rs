@@ -136,17 +136,8 @@ impl Run<'_> {
 
     /// Notes that an export plugin will never take an event; others still get it.
     fn refuse(&mut self, info: &Info, row: RowId, reason: Reason, detail: String) {
-        if self.batch.refuse(row) {
-            self.letter(row, Some(info), reason, detail);
-        } else {
-            tracing::warn!(
-                pipeline = self.pipeline,
-                plugin = info.name,
-                id = self.batch.id(row),
-                detail,
-                "refused here too"
-            );
-        }
+        self.batch.refuse(row);
+        self.letter(row, Some(info), reason, detail);
     }
 
     /// Waits; a change of plugins ends the wait.

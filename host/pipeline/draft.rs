@@ -116,6 +116,12 @@ impl Draft {
         }
     }
 
+    /// Notes dead letters that were taken again, and are done with.
+    pub fn settled(&mut self, ids: Vec<LetterId>) {
+        self.is_empty &= ids.is_empty();
+        self.settled.extend(ids);
+    }
+
     /// Notes what was written to files.
     pub fn wrote(&mut self, wrote: Vec<Wrote>) {
         for Wrote { handle, from, to } in wrote {

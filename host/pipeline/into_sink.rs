@@ -185,14 +185,10 @@ impl Run<'_> {
         for Refused { line, detail } in refused {
             let row = rows[line];
             let detail = format!("sink.{}: {detail}", sink.name);
-            if self.batch.refuse(row) {
-                self.letter(row, None, Reason::Refused, detail);
-                if let Some(letter) = self.letters.last_mut() {
-                    letter.sink = sink.name.to_string();
-                }
-            } else {
-                let id = self.batch.id(row);
-                tracing::warn!(pipeline = self.pipeline, id, detail, "refused here too");
+            self.batch.refuse(row);
+            self.letter(row, None, Reason::Refused, detail);
+            if let Some(letter) = self.letters.last_mut() {
+                (letter.sink, letter.went_on) = (sink.name.to_string(), true);
             }
         }
     }

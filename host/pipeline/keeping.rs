@@ -86,6 +86,11 @@ impl Keeping {
         Ok(keeping)
     }
 
+    /// Where it is kept.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// At the end of a batch: notes what signals came to. Alerts get the numbers that tell them from
     /// others.
     pub fn signals(&mut self, taken: Vec<Taken>) {

@@ -207,6 +207,11 @@ impl Links {
         self.chain.as_ref().ok()?.iter().position(|link| link.name() == name)
     }
 
+    /// What the plugin in a place does.
+    pub fn role_of(&self, place: usize) -> Option<Role> {
+        Some(self.chain.as_ref().ok()?.get(place)?.role())
+    }
+
     /// Whether there is a plugin for which time passes: one for alerts, or one whose memory has an end.
     pub fn has_time(&self) -> bool {
         let has_time =

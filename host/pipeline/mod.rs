@@ -13,6 +13,9 @@ mod links;
 mod pause;
 mod predecessor;
 mod queue;
+mod redrive;
+mod redriving;
+mod rehearsal;
 mod stages;
 mod telling;
 mod worker;
@@ -30,6 +33,8 @@ pub use chain::{Held, resolve};
 pub use input::{Close, Gone, Input, Intake, Outputs, Queue, channel};
 pub use links::Wiring;
 pub use predecessor::Predecessor;
+pub use redrive::{Progress, Redriven, Redriver, Stay};
+pub use rehearsal::{Choose, Passed, Rehearsal};
 
 use crate::alert::{Board, Told};
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
@@ -161,6 +166,7 @@ impl Pending {
         let has_begun = Arc::new(AtomicBool::new(false));
         let (rewire, wiring) = watch::channel(Arc::new(Wiring { through, sinks: self.sinks }));
         let is_over = ended.clone().drop_guard();
+        let (redriver, orders) = Redriver::new(&name);
         let is_kept = self.kept.is_some();
         let worker = worker::Worker {
             pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
@@ -175,6 +181,7 @@ impl Pending {
             keeping: None,
             predecessors: self.predecessors,
             has_begun: Arc::clone(&has_begun),
+            redriving: redriving::Redriving::new(orders),
             tally: Arc::clone(&self.tally),
             held: Arc::clone(&held),
             meter: Arc::clone(&meter),
@@ -200,6 +207,7 @@ impl Pending {
             queue,
             ended,
             has_begun,
+            redriver,
             rewire,
             thread,
         })
@@ -228,6 +236,8 @@ pub struct Pipeline {
     pub ended: CancellationToken,
     /// Whether it waits no longer for others to drain.
     has_begun: Arc<AtomicBool>,
+    /// The way to have it take dead letters again.
+    pub redriver: Redriver,
     rewire: watch::Sender<Arc<Wiring>>,
     thread: JoinHandle<()>,
 }

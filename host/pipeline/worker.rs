@@ -16,6 +16,7 @@ use super::keeping::{Keeping, due};
 use super::links::Links;
 use super::pause::Pauses;
 use super::predecessor::{self, Predecessor};
+use super::redriving::{Redriving, Route};
 use super::stages::Run;
 use crate::alert::{Taken, Told};
 use crate::batch::Batch;
@@ -29,8 +30,8 @@ use crate::text::now_micros;
 
 /// Largest batch. With its frames, table, payloads and lines it stays within a core's second cache, and what a
 /// call costs is spread over enough events.
-const MAX_EVENTS: usize = 512;
-const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_EVENTS: usize = 512;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 /// How often time passes for alert plugins.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -51,6 +52,8 @@ pub(super) struct Worker {
     pub predecessors: Vec<Predecessor>,
     /// Set once they have.
     pub has_begun: Arc<AtomicBool>,
+    /// Dead letters that it is to take again.
+    pub redriving: Redriving,
     pub shared: Shared,
     /// An empty batch, for its memory and the names it knows.
     pub spare: Batch,
@@ -59,6 +62,7 @@ pub(super) struct Worker {
 /// What is to be done next.
 enum Step {
     Batch,
+    Redrive,
     Commit,
     Tick,
     Changed,
@@ -101,22 +105,35 @@ impl Worker {
                     }
                 }
                 Step::Batch => {
-                    if self.batch().is_err() {
+                    if self.batch_and_commit().is_err() {
                         break;
                     }
-                    self.links.drop_replaced();
-                    if self.commit().is_err() {
+                }
+                Step::Redrive => {
+                    if self.redrive().is_err() {
                         break;
                     }
-                    self.pauses.batch_ended(self.intake.has_more());
+                    // What comes in does not wait until all of them are done.
+                    if self.intake.has_more() && self.batch_and_commit().is_err() {
+                        break;
+                    }
                 }
                 Step::End => break,
             }
         }
     }
 
+    fn batch_and_commit(&mut self) -> Result<(), Stopped> {
+        self.batch()?;
+        self.links.drop_replaced();
+        self.commit()?;
+        self.pauses.batch_ended(self.intake.has_more());
+        Ok(())
+    }
+
     async fn next_step(&mut self, clock: &mut Interval) -> Step {
         let is_held = self.links.chain.is_err();
+        let is_leaving = self.shared.leave.is_cancelled();
         let has_time = self.links.has_time();
         let holds_back = self.keeping.as_ref().is_some_and(Keeping::holds_back);
         tokio::select! {
@@ -126,6 +143,8 @@ impl Worker {
             _ = clock.tick(), if has_time || (holds_back && !is_held) => Step::Tick,
             () = due(self.keeping.as_ref()) => Step::Commit,
             () = self.shared.leave.cancelled(), if is_held => Step::End,
+            // Those that are left stay what they are.
+            () = self.redriving.wait(), if !is_leaving => Step::Redrive,
             is_there = self.intake.wait(), if !is_held => {
                 if is_there { Step::Batch } else { Step::End }
             }
@@ -133,7 +152,7 @@ impl Worker {
     }
 
     /// Takes over changes of plugins, and tells when the pipeline is held or goes on.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let begun = std::time::Instant::now();
         self.links.refresh();
         self.pauses.changed(begun, &mut self.links.news);
@@ -246,19 +265,11 @@ impl Worker {
         let read: Vec<_> =
             chunks.iter().map(|chunk| (chunk.received, chunk.frames.len() as u64)).collect();
         let (shared, name) = (self.shared.clone(), self.name.clone());
-        let mut run = Run {
-            shared: &shared,
-            pipeline: &name,
-            batch: std::mem::take(&mut self.spare),
-            now: now_micros(),
-            letters: Vec::new(),
-            origins: Vec::new(),
-            wrote: Vec::new(),
-            is_stored: self.keeping.is_some(),
-            settled: Vec::new(),
-        };
+        let mut run = self.begin(&shared, &name);
         let lost = self.lost(&mut run, &lost);
         for chunk in chunks {
+            let end = run.batch.frame_count() + chunk.frames.len();
+            run.origins.push((end as u32, Arc::clone(&chunk.origin)));
             for frame in chunk.frames {
                 let number = run.batch.frame_count() as u32;
                 if let Err(error) =
@@ -267,29 +278,61 @@ impl Worker {
                     run.frame_letter(number, error.reason(), error.to_string());
                 }
             }
-            run.origins.push((run.batch.frame_count() as u32, chunk.origin));
         }
-        // Of this batch: committed with it, and not with what comes before.
-        let mut taken = Vec::new();
-        for place in self.links.inner_places() {
-            let Some((link, state)) = self.links.get(place) else { continue };
-            let info = Arc::clone(link.runner.info());
-            let signals = run.stage(link, state)?;
-            taken.extend(self.heed(&info, signals));
-        }
-        run.write_letters(&mut self.links, &mut self.keeping)?;
-        for name in self.export_names() {
-            run.export(&mut self.links, &name, &mut self.keeping)?;
-        }
-        for sink in self.links.sinks() {
-            run.sink(&mut self.links, sink, &mut self.keeping)?;
-        }
-        run.write_letters(&mut self.links, &mut self.keeping)?;
+        let taken = self.pass(&mut run, &Route::Whole)?;
         let mut ends = run.batch.finish();
         ends.dead_lettered += lost;
         self.tally.end(ends);
         if let Some(keeping) = &mut self.keeping {
             keeping.draft.came_to(cursor);
+        }
+        self.end(run, taken);
+        self.meter.batch(&read);
+        Ok(())
+    }
+
+    pub(super) fn begin<'a>(&mut self, shared: &'a Shared, pipeline: &'a str) -> Run<'a> {
+        Run {
+            shared,
+            pipeline,
+            batch: std::mem::take(&mut self.spare),
+            now: now_micros(),
+            letters: Vec::new(),
+            origins: Vec::new(),
+            wrote: Vec::new(),
+            is_stored: self.keeping.is_some(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// A batch through plugins and into sinks, or through a part of them. What signals came to is
+    /// committed with the batch, and not with what comes before.
+    pub(super) fn pass(&mut self, run: &mut Run<'_>, route: &Route) -> Result<Vec<Taken>, Stopped> {
+        let mut taken = Vec::new();
+        for place in self.links.inner_places() {
+            let Some((link, state)) = self.links.get(place) else { continue };
+            let info = Arc::clone(link.runner.info());
+            if route.has_plugin(place, &info.name) {
+                let signals = run.stage(link, state)?;
+                taken.extend(self.heed(&info, signals));
+            }
+        }
+        run.write_letters(&mut self.links, &mut self.keeping)?;
+        for name in self.export_names(route) {
+            run.export(&mut self.links, &name, &mut self.keeping)?;
+        }
+        for sink in self.links.sinks() {
+            if route.has_sink(&sink.name) {
+                run.sink(&mut self.links, sink, &mut self.keeping)?;
+            }
+        }
+        run.write_letters(&mut self.links, &mut self.keeping)?;
+        Ok(taken)
+    }
+
+    /// The end of a batch that has passed: what it came to is to be committed.
+    pub(super) fn end(&mut self, mut run: Run<'_>, taken: Vec<Taken>) {
+        if let Some(keeping) = &mut self.keeping {
             keeping.draft.letters(std::mem::take(&mut run.settled));
             keeping.draft.wrote(std::mem::take(&mut run.wrote));
         }
@@ -297,8 +340,6 @@ impl Worker {
         self.boundary();
         run.batch.clear();
         self.spare = run.batch;
-        self.meter.batch(&read);
-        Ok(())
     }
 
     /// What was received and cannot be read any more: dead letters without a frame.
@@ -313,9 +354,10 @@ impl Worker {
     }
 
     /// Export plugins by name: places may change while one waits.
-    fn export_names(&self) -> Vec<String> {
+    fn export_names(&self, route: &Route) -> Vec<String> {
         let chain = self.links.chain.as_deref().unwrap_or_default();
-        let exports = chain.iter().filter(|link| link.role() == Role::Export);
-        exports.map(|link| link.name().to_owned()).collect()
+        let exports = chain.iter().enumerate().filter(|(_, link)| link.role() == Role::Export);
+        let wanted = exports.filter(|(place, link)| route.has_plugin(*place, link.name()));
+        wanted.map(|(_, link)| link.name().to_owned()).collect()
     }
 }

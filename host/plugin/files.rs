@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use super::component::{LoadError, MAX_FILE};
 use crate::config::PluginFile;
 
 /// Largest `NAME.toml`.
-const MAX_TOML: u64 = 1 << 20;
+pub(super) const MAX_TOML: u64 = 1 << 20;
 
 /// The plugins of a directory, by name.
 pub(super) type Listing = BTreeMap<String, Files>;
@@ -130,7 +130,7 @@ pub(super) fn read(
 }
 
 /// Reads a file, or what a link leads to, up to a limit, whatever its size is said to be.
-fn read_capped(path: &PathBuf, limit: u64) -> Result<Vec<u8>, LoadError> {
+pub(super) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: io::Error| LoadError::Unreadable(error.to_string());
     let check = |metadata: &fs::Metadata| match metadata.is_file() {
         false => Err(LoadError::Unreadable("it is not a file".to_owned())),

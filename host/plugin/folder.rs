@@ -13,9 +13,10 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
-use super::component::{LoadError, sha256};
+use super::component::{LoadError, MAX_FILE, sha256};
 use super::files::{self, Files, Listing};
 use super::version::Loader;
+use crate::config::PluginFile;
 use crate::runner::{Entry, Factory as _, Info, Plugins};
 
 /// How long a file must rest before it is loaded, so that `.wasm` and `.toml` copied one after the
@@ -141,6 +142,38 @@ pub fn load_once(dir: &Path, loader: &Loader) -> std::io::Result<Plugins> {
         plugins.entries.insert(name, entry);
     }
     Ok(plugins)
+}
+
+/// Loads one plugin from its file, with a configuration beside it or elsewhere, if it has one.
+///
+/// # Errors
+/// What keeps it from serving.
+pub fn load_file(file: &Path, toml: Option<&Path>, loader: &Loader) -> Result<Plugins, String> {
+    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin").to_owned();
+    let within =
+        |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let wasm = files::read_capped(file, MAX_FILE).map_err(|error| within(file, &error))?;
+    let beside = file.with_extension("toml");
+    let toml = toml.or_else(|| beside.is_file().then_some(beside.as_path()));
+    let given = match toml {
+        None => PluginFile::default(),
+        Some(path) => {
+            let bytes =
+                files::read_capped(path, files::MAX_TOML).map_err(|error| within(path, &error))?;
+            let text = String::from_utf8(bytes).map_err(|error| within(path, &error))?;
+            PluginFile::parse(&text, path).map_err(|error| error.to_string())?
+        }
+    };
+    let version = guarded(|| loader.load(&name, &wasm, &given));
+    let version = version.map_err(|error| within(file, &error))?;
+    let entry = Entry {
+        sha256: version.info().sha256.clone(),
+        serving: Some(Arc::new(version)),
+        is_required: true,
+        error: None,
+        is_loading: false,
+    };
+    Ok(Plugins { entries: BTreeMap::from([(name, entry)]) })
 }
 
 enum Loaded {

@@ -18,5 +18,5 @@ mod wasi;
 
 pub use component::{Compiler, LoadError, MAX_FILE};
 pub use engine::Engine;
-pub use folder::{Change, Folder, load_once};
+pub use folder::{Change, Folder, load_file, load_once};
 pub use version::{Loader, Version};

@@ -25,7 +25,7 @@ mod tests;
 
 pub use disk::{Dir, Disk, DiskFile};
 pub use log::Log;
-pub use read_only::{ReadOnly, verify, verify_on};
+pub use read_only::{ReadOnly, verify, verify_on, verify_records};
 pub use reader::Reader;
 pub use types::{
     AppendError, Block, Damage, Entry, Found, NotClosed, OnDurable, OpenError, Options, Record,

@@ -10,8 +10,11 @@ use super::format::BLOCK;
 use super::load::{Loaded, cannot_read, list, load, open_one};
 use super::reader::Reader;
 use super::scan::{From, Kept, Scan, scan};
-use super::segment::{Opened, Segment, Table};
-use super::types::{Found, OpenError, Report, SegmentInfo};
+use super::segment::{Opened, Segment, Table, file_name};
+use super::types::{Damage, Found, OpenError, Record, Report, SegmentInfo};
+
+/// Records are looked at in pieces of about this size.
+const VERIFIED_AT_ONCE: usize = 4 << 20;
 
 /// A log that is only read, also while another process writes it. Changes nothing.
 pub struct ReadOnly {
@@ -174,6 +177,37 @@ pub fn verify_on(disk: Arc<dyn Disk>) -> Result<Report, OpenError> {
     report.torn_tail = loaded.found.torn_tail;
     report.damage.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
     Ok(report)
+}
+
+/// Looks at every record in the directory, and whether what it holds says anything to the caller: where
+/// it does not, that is damage too. Changes nothing.
+///
+/// # Errors
+/// As for [`verify`]; it cannot be read.
+pub fn verify_records(dir: &Path, is_known: impl Fn(&Record) -> bool) -> Result<Report, OpenError> {
+    let mut report = verify(dir)?;
+    let log = ReadOnly::open(dir)?;
+    let segments = log.segments();
+    let mut reader = log.reader(segments.first().map_or(1, |segment| segment.first_seq));
+    loop {
+        let block = reader.read(usize::MAX, VERIFIED_AT_ONCE).map_err(|error| OpenError::Io {
+            what: "cannot read",
+            path: dir.to_owned(),
+            error,
+        })?;
+        if block.is_empty() {
+            return Ok(report);
+        }
+        for record in block.records.iter().filter(|record| !is_known(record)) {
+            let holder = segments.iter().rfind(|segment| segment.first_seq <= record.seq);
+            report.damage.push(Damage {
+                file: holder.map(|segment| file_name(segment.number)).unwrap_or_default(),
+                offset: 0,
+                seqs: record.seq..record.seq + 1,
+                what: "a record that is whole, and of a kind that is not known".to_owned(),
+            });
+        }
+    }
 }
 
 impl Report {

@@ -5,6 +5,7 @@ use std::io;
 
 use super::TAG;
 use super::records::{Letter, LetterId, Record};
+use super::select::Select;
 use crate::seglog::Reader;
 
 /// Records are read in pieces of about this size.
@@ -37,6 +38,24 @@ impl Letters {
         settled: BTreeSet<LetterId>,
     ) -> Letters {
         Letters { reader, records, settled, ready: VecDeque::new() }
+    }
+
+    /// Only those of the records that these are in.
+    #[must_use]
+    pub fn among(mut self, ids: &BTreeSet<LetterId>) -> Letters {
+        let has = |record: u64| {
+            let first = LetterId { record, place: 0 };
+            ids.range(first..).next().is_some_and(|id| id.record == record)
+        };
+        self.records.retain(|record, _| has(*record));
+        self
+    }
+
+    /// Those that are meant.
+    pub fn that_fit(self, select: &Select) -> impl Iterator<Item = io::Result<Stored>> {
+        let ids: BTreeSet<LetterId> = select.ids.iter().copied().collect();
+        let letters = if ids.is_empty() { self } else { self.among(&ids) };
+        letters.filter(|stored| stored.as_ref().map_or(true, |stored| select.fits(stored)))
     }
 
     /// Reads on until there is one, or there are no more.

@@ -7,7 +7,9 @@ mod image;
 mod letters;
 mod look;
 mod ranges;
+mod read_only;
 mod records;
+mod select;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +24,15 @@ pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};
 pub use look::gaps_in;
 pub use ranges::Ranges;
+pub use read_only::{ReadStore, verify_store};
 pub use records::{
     Base, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
 };
+pub use select::Select;
 
 use self::image::Image;
 pub use crate::seglog::{AppendError, NotClosed, OpenError};
-use crate::seglog::{Entry, Log, Options};
+use crate::seglog::{Entry, Log, Options, Reader};
 use crate::text::now_micros;
 
 /// Version of the records.
@@ -43,6 +47,8 @@ const WHOLE_TIME: Duration = Duration::from_secs(10);
 const ROOM: Duration = Duration::from_millis(10);
 /// Records are read in pieces of about this size.
 const READ: usize = 4 << 20;
+/// So many dead letters are noted as done with at once.
+const SETTLED_AT_ONCE: usize = 10_000;
 
 /// How a store is kept. Its segments are small: what is in them is soon written whole again.
 fn options() -> Options {
@@ -106,28 +112,7 @@ impl Store {
     /// [`Loaded::notes`].
     pub fn open(dir: &Path) -> Result<(Store, Loaded), OpenError> {
         let log = Log::open(dir, options(), 0, Box::new(|_| {}))?;
-        let mut image = Image::default();
-        let mut lost = Vec::new();
-        let mut reader = log.reader(log.first_seq());
-        loop {
-            let block = reader.read(usize::MAX, READ);
-            let block = block.map_err(|error| OpenError::Io {
-                what: "cannot read",
-                path: dir.to_owned(),
-                error,
-            })?;
-            if block.is_empty() {
-                break;
-            }
-            lost.extend(block.lost);
-            for record in block.records {
-                match postcard::from_bytes(&record.payload) {
-                    Ok(read) if record.tag == TAG => image.apply(record.seq, read),
-                    // Good on disk and yet not to be read: it is of another version.
-                    _ => lost.push(record.seq..record.seq + 1),
-                }
-            }
-        }
+        let (mut image, lost) = replay(log.reader(log.first_seq()), dir)?;
         let mut loaded = Loaded { notes: notes(&log, &image, &lost), ..Loaded::default() };
         loaded.is_damaged = !lost.is_empty() || !log.found().damage.is_empty();
         loaded.pipelines.clone_from(&image.pipelines);
@@ -275,6 +260,23 @@ impl Store {
         Letters::new(reader, inner.image.letters.clone(), inner.image.settled.clone())
     }
 
+    /// Whether nobody is done with a dead letter yet.
+    pub fn is_open(&self, id: LetterId) -> bool {
+        let inner = self.lock();
+        inner.image.letters.contains_key(&id.record) && !inner.image.settled.contains(&id)
+    }
+
+    /// Notes that these dead letters are done with, and returns when that is durable.
+    ///
+    /// # Errors
+    /// As for [`Store::write`]; those of earlier pieces are noted all the same.
+    pub fn settle(&self, ids: &[LetterId], give_up: &dyn Fn() -> bool) -> Result<(), AppendError> {
+        for piece in ids.chunks(SETTLED_AT_ONCE) {
+            self.write(Record::Settled(piece.to_vec()), give_up)?;
+        }
+        Ok(())
+    }
+
     /// How many dead letters nobody is done with.
     pub fn letter_count(&self) -> u64 {
         self.lock().image.letters.values().map(|count| u64::from(*count)).sum()
@@ -296,6 +298,31 @@ impl Store {
     /// When the disk does not let it within the time.
     pub fn close(&self, limit: Duration) -> Result<(), NotClosed> {
         self.log.close(limit)
+    }
+}
+
+/// What the records of a store come to, and which of them could not be read.
+fn replay(mut reader: Reader, dir: &Path) -> Result<(Image, Vec<Range<u64>>), OpenError> {
+    let mut image = Image::default();
+    let mut lost = Vec::new();
+    loop {
+        let block = reader.read(usize::MAX, READ);
+        let block = block.map_err(|error| OpenError::Io {
+            what: "cannot read",
+            path: dir.to_owned(),
+            error,
+        })?;
+        if block.is_empty() {
+            return Ok((image, lost));
+        }
+        lost.extend(block.lost);
+        for record in block.records {
+            match postcard::from_bytes(&record.payload) {
+                Ok(read) if record.tag == TAG => image.apply(record.seq, read),
+                // Good on disk and yet not to be read: it is of another version.
+                _ => lost.push(record.seq..record.seq + 1),
+            }
+        }
     }
 }
 

@@ -111,6 +111,9 @@ pub struct Letter {
     pub stage: Stage,
     /// The plugin's version, if it was one.
     pub version: String,
+    /// Whether it went on to all others, as what an alert plugin, an export plugin or a sink did not
+    /// take does.
+    pub went_on: bool,
     /// The source that it came from.
     pub source: String,
     /// The stream that it came from.

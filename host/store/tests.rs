@@ -209,6 +209,7 @@ fn letter(detail: &str) -> Letter {
         detail: detail.to_owned(),
         stage: Stage::Decode,
         version: String::new(),
+        went_on: false,
         source: String::new(),
         stream: String::new(),
         event: None,

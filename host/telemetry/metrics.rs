@@ -200,7 +200,8 @@ fn pipelines(out: &mut Out<'_>, view: &View) -> fmt::Result {
         Ok(())
     })?;
     type Read = fn(&PipelineView) -> Value;
-    let others: [(&Family, Read); 8] = [
+    let others: [(&Family, Read); 9] = [
+        (&names::REDRIVEN, |p| Value::Count(p.meter.redriven_so_far())),
         (&names::HELD, |p| {
             let held = p.held.lock().unwrap_or_else(PoisonError::into_inner);
             Value::Count(held.is_some().into())

@@ -37,6 +37,8 @@ families! {
     IN_FLIGHT: Gauge "trommel_in_flight" ["pipeline"] "Frames that are received and not settled.";
     DEAD_LETTERS: Counter "trommel_dead_letters" ["pipeline", "reason"]
         "Dead letters written. Those of alert plugins are not in the tally: their events go on.";
+    REDRIVEN: Counter "trommel_redriven" ["pipeline"]
+        "Dead letters that were taken again. They count as received again.";
     HELD: Gauge "trommel_pipeline_held" ["pipeline"]
         "1 while the pipeline waits for a plugin that should be there and is not.";
     BATCHES: Counter "trommel_batches" ["pipeline"] "Batches that were settled.";

@@ -59,8 +59,8 @@ fn plugin_row(name: &str, entry: &Entry) -> PluginRow {
     }
 }
 
-/// Serves until told to stop.
-pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) {
+/// Serves until told to stop: what is shown of the host, and `others`.
+pub async fn serve(listener: TcpListener, view: View, others: Router, stop: CancellationToken) {
     let page = Arc::new(Page::new(view.clone()));
     let metrics = get(move |headers: HeaderMap| async move { show_metrics(&page, &headers) });
     let router = Router::new()
@@ -69,7 +69,8 @@ pub async fn serve(listener: TcpListener, view: View, stop: CancellationToken) {
         .route("/readyz", get(show_ready))
         .route("/api/v1/plugins", get(show_plugins))
         .route("/api/v1/status", get(show_status))
-        .with_state(view);
+        .with_state(view)
+        .merge(others);
     connections::serve(listener, router, stop).await;
 }
 

@@ -7,6 +7,7 @@ pub mod check;
 mod library;
 mod many;
 pub mod preload;
+mod redrive;
 mod run;
 mod scenario;
 mod watch;
