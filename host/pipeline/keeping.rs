@@ -111,9 +111,11 @@ impl Keeping {
         states: impl Iterator<Item = (&'a String, &'a mut State)>,
         raised: impl FnOnce() -> Vec<Raised>,
     ) {
-        // It is asked once for each commit, and where there is nothing new there is none.
-        let asks = !self.draft.is_empty() && !self.has_asked;
-        self.has_asked |= asks;
+        // It is asked once for each commit; where there is nothing new there is none, unless the journal
+        // is kept for it from further back than it has to be.
+        let asks = (!self.draft.is_empty() || self.holds_back()) && !self.has_asked;
+        // A draft that stays empty is not committed, and so is asked for again.
+        self.has_asked |= asks && !self.draft.is_empty();
         if asks && self.store.wants_whole(&self.pipeline) {
             self.draft.whole(states, raised());
         } else {
