@@ -57,6 +57,7 @@ pub mod copy;
 pub mod dead_letter;
 pub mod decode;
 pub mod dial;
+pub mod dir;
 pub mod excerpt;
 pub mod frame;
 pub mod gap;

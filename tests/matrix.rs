@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use trommel::sim::central::FAULTS;
 
-use crate::support::{Host, HostDir, Sim, json_lines, repository, wait_until};
+use crate::support::{Host, HostDir, Sim, repository, wait_until};
 
 const ARCHIVE: &str = r#"
 [pipeline.main]
@@ -157,13 +157,16 @@ fn sent(log: &std::path::Path) -> Vec<Vec<String>> {
 fn is_complete(host: &Host, sent: &[Vec<String>], count: u64) -> bool {
     let all: HashSet<_> = sent.iter().flatten().collect();
     let Some(last) = sent.last().filter(|_| all.len() as u64 == count) else { return false };
-    let path = host.path("events.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let text = std::fs::read_to_string(host.path("events.jsonl")).unwrap_or_default();
     if !text.ends_with('\n') {
         return false;
     }
-    let there: HashSet<_> =
-        json_lines(&path).iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let there: HashSet<_> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect(line)["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
     last.iter().all(|id| there.contains(id))
 }
 

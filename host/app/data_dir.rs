@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::{StartError, environment};
+use crate::dir::sync_dir;
 
 /// Makes the data directory this process's own, for as long as the file is open.
 ///
@@ -15,8 +16,6 @@ pub fn own_data_dir(dir: &Path) -> Result<File, StartError> {
     let cannot =
         |what: &str| environment(format!("cannot {what} {}", dir.display()), "data_dir names it");
     std::fs::create_dir_all(dir).map_err(cannot("create"))?;
-    // A directory whose name is not durable goes with all that is in it when power fails.
-    sync_dir(dir.parent().unwrap_or(dir)).map_err(cannot("make durable"))?;
     let lock = File::create(dir.join("lock")).map_err(cannot("write to"))?;
     let flock = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
     flock.map_err(|error| StartError::Environment {
@@ -24,6 +23,8 @@ pub fn own_data_dir(dir: &Path) -> Result<File, StartError> {
         source: error.into(),
         hint: "is another trommel running with this data_dir?",
     })?;
+    // A directory whose name is not durable goes with all that is in it when power fails.
+    sync_dir(dir.parent().unwrap_or(dir)).map_err(cannot("make durable"))?;
     Ok(lock)
 }
 
@@ -34,11 +35,6 @@ pub(super) fn open_in<T>(
 ) -> Result<T, StartError> {
     let path = dir.join(name);
     open(&path).map_err(environment(format!("cannot open {}", path.display()), ""))
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Writes a file so that nobody ever sees a part of it.

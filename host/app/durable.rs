@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::data_dir::sync_dir;
 use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
 use crate::config::{Begin, JournalConfig, PipelineConfig};
+use crate::dir::sync_dir;
 use crate::gap::Ledger;
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;

@@ -100,7 +100,7 @@ impl Disk for Dir {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        crate::dir::sync_dir(&self.0)
     }
 }
 

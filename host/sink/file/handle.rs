@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::dir::sync_dir;
 use crate::store::{Base, FileId, Handle, Ranges, Record, Store};
 
 /// How long the store may take to note that a file is begun.
@@ -78,8 +79,7 @@ pub(super) fn begin_again(
 fn note(store: &Store, mut id: FileId, file: File, end: u64) -> io::Result<Arc<Handle>> {
     file.sync_all()?;
     if let Some(dir) = id.path.parent() {
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        File::open(dir)?.sync_all()?;
+        sync_dir(dir)?;
     }
     id.generation = store.next_generation(&id.path);
     let deadline = Instant::now() + NOTE_WITHIN;

@@ -160,7 +160,7 @@ impl Work {
                 }
             }
         }
-        File::open(&self.pattern.dir)?.sync_all()?;
+        crate::dir::sync_dir(&self.pattern.dir)?;
         fs::remove_file(plain)
     }
 
