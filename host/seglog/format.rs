@@ -105,7 +105,7 @@ impl Salt {
     }
 
     /// Gives a record or mark its magic and checksum. `piece` ends with its payload.
-    fn seal(&self, piece: &mut [u8]) {
+    pub(super) fn seal(&self, piece: &mut [u8]) {
         piece[..3].copy_from_slice(&self.magic);
         let crc = self.checksum(piece);
         piece[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -278,16 +278,6 @@ pub(super) fn encode_record(entry: &Entry<'_>, seq: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(entry.body);
     let padding = record_len(payload) - RECORD_HEADER - payload;
     out.extend_from_slice(&[0; 8][..padding]);
-}
-
-/// Seals all records in `bytes`, which holds nothing else.
-pub(super) fn seal_records(mut bytes: &mut [u8], salt: &Salt) {
-    while bytes.len() >= RECORD_HEADER {
-        let payload = u32_at(bytes, 8) as usize;
-        let (record, rest) = bytes.split_at_mut(record_len(payload));
-        salt.seal(&mut record[..RECORD_HEADER + payload]);
-        bytes = rest;
-    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::disk::{DiskFile, write_all};
 use super::format::{
     BLOCK, Header, MARK, Mark, MarkKind, RECORD_HEADER, RESERVE, RecordHeader, record_len,
-    seal_records,
 };
 use super::segment::{Segment, file_name, now_micros};
 use super::state::{Shared, State};
@@ -148,10 +147,13 @@ impl Writer {
         true
     }
 
-    /// As many of the records as may be written together and have room. None if not even one has.
-    fn next_group(&self, options: &super::Options) -> Option<Group> {
-        let current = self.current.as_ref()?;
-        let room = current.segment.data_end.checked_sub(current.at + MARK as u64 + RESERVE)?;
+    /// As many of the records as may be written together and have room, sealed for this segment. None if
+    /// not even one has. Each is sealed when it is looked at: it comes from another core, and is fetched
+    /// in order so.
+    fn next_group(&mut self, options: &super::Options) -> Option<Group> {
+        let segment = &self.current.as_ref()?.segment;
+        let at = self.current.as_ref()?.at;
+        let room = segment.data_end.checked_sub(at + MARK as u64 + RESERVE)?;
         let first = self.header_at(self.at);
         let mut group =
             Group { end: self.at, last_seq: 0, first_time: first.time_micros, last_time: 0 };
@@ -161,6 +163,8 @@ impl Writer {
             if len as u64 > room || (group.end > self.at && len > options.max_group_bytes) {
                 break;
             }
+            let record = &mut self.records[group.end..][..RECORD_HEADER + header.len as usize];
+            segment.salt.seal(record);
             group.end = self.at + len;
             (group.last_seq, group.last_time) = (header.seq, header.time_micros);
         }
@@ -178,7 +182,6 @@ impl Writer {
         let mark = mark_of(&current.segment, MarkKind::Group, seq);
         // What stands before these is durable, or is the room that was left.
         mark.encode(&mut self.records[from..self.at]);
-        seal_records(&mut self.records[self.at..group.end], &current.segment.salt);
         let end = current.at + (group.end - from) as u64;
         let bytes = &self.records[from..group.end + current.to_block_end(end)];
         write_all(&*current.file, bytes, current.at)?;

@@ -6,13 +6,16 @@
 Every figure is processor time (user and system) of the client process alone, per event; start-up is
 taken off by a run of one event (Trommel) or by beginning at the first event (the vendor's client).
 Both are served by frame_server.py over TLS: at full speed, and live, each event in a write of its own.
-Runs take turns, so that a machine whose speed drifts drifts for both. Prints a table.
+Runs take turns, so that a machine whose speed drifts drifts for both. Prints a table. Trommel runs without
+its journal there, for the vendor's client has none; what the journal takes is measured at the end, as events
+per second of the clock, with the server on the same processors.
 """
 
 import argparse
 import array
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -22,6 +25,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 STREAM = "audit-trail-events"
 # Keeps all: every event has that field, which stands in the middle of its data.
@@ -68,15 +72,26 @@ def cpu_and_memory(process_id):
     return ticks / os.sysconf("SC_CLK_TCK"), int(resident.split()[1]) / 1024
 
 
-def run_trommel(args, tls_dir, mode, count, sink, plugins):
-    """Seconds of processor time for so many events, the most MiB that were resident, of live events how many milliseconds each took from the server to the sink's file, and how
-    many it took from the start of the process to the first line there."""
+class Run(NamedTuple):
+    """What a run of Trommel came to."""
+
+    seconds: float  # of processor time
+    mib: float  # resident, at the most
+    latencies: list  # of live events, milliseconds from the server to the sink's file
+    first_line: float  # milliseconds from the start of the process to the first line there
+    rate: float  # events per second of the clock, from the first that were settled to the last
+
+
+def run_trommel(args, tls_dir, mode, count, sink, plugins, journal=False):
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         times = directory / "times" if mode == "live" else None
         server = Server(tls_dir, mode, count, times)
         ready = server.ready
         (directory / "plugins.d").mkdir()
+        for kept in ("journal", "store"):
+            # What another run received is not this one's; compiled plugins are.
+            shutil.rmtree(tls_dir / "data" / kept, ignore_errors=True)
         for number, plugin in enumerate(plugins):
             path = directory / f"plugins.d/{number}0-{plugin}"
             path.with_suffix(".toml").write_text(PLUGINS[plugin])
@@ -85,7 +100,7 @@ def run_trommel(args, tls_dir, mode, count, sink, plugins):
         to = 'kind = "null"' if sink == "null" else f'kind = "file"\npath = "{directory}/events.jsonl"'
         (directory / "trommel.toml").write_text(
             # Plugins are compiled once, by the first run.
-            f'listen = "127.0.0.1:0"\ndata_dir = "{tls_dir}/data"\n[source.hq]\nkind = "central"\nbase_url = "{ready["base_url"]}"\n'
+            f'listen = "127.0.0.1:0"\ndata_dir = "{tls_dir}/data"\njournal = {str(journal).lower()}\n[source.hq]\nkind = "central"\nbase_url = "{ready["base_url"]}"\n'
             f'token_endpoint = "{ready["token_endpoint"]}"\nca_file = "{ready["ca_file"]}"\n'
             f'client_id = "{ready["client_id"]}"\nclient_secret = {{ file = "secret" }}\n'
             f'streams = ["{STREAM}"]\n[pipeline.main]\nfrom = ["hq"]\nto = ["out"]\n[sink.out]\n{to}\n')
@@ -95,13 +110,14 @@ def run_trommel(args, tls_dir, mode, count, sink, plugins):
             stderr=open(directory / "log", "w"))
         is_watched = sink == "file" and (mode == "live" or count == 1)
         arrivals = Arrivals(directory / "events.jsonl", count) if is_watched else None
-        settled = 0
-        deadline = time.time() + 300
-        while settled < count:
-            if time.time() > deadline or host.poll() is not None:
-                sys.exit(f"the host: {settled} of {count}: {(directory / 'log').read_text()}")
-            time.sleep(0.2)
-            settled = settled_events(tls_dir / "data")
+        looks = [(0, time.monotonic())]
+        deadline = time.monotonic() + 300
+        while looks[-1][0] < count:
+            if time.monotonic() > deadline or host.poll() is not None:
+                sys.exit(f"the host: {looks[-1][0]} of {count}: {(directory / 'log').read_text()}")
+            time.sleep(0.1)
+            looks.append((settled_events(tls_dir / "data"), time.monotonic()))
+        rate = rate_of(looks)
         seconds, resident = cpu_and_memory(host.pid)
         host.send_signal(signal.SIGTERM)
         host.wait()
@@ -113,7 +129,14 @@ def run_trommel(args, tls_dir, mode, count, sink, plugins):
                 written = sum(1 for _ in lines)
             if written != count:
                 sys.exit(f"{written} lines for {count} events")
-        return seconds, resident, latencies, first
+        return Run(seconds, resident, latencies, first, rate)
+
+
+def rate_of(looks):
+    """Events per second between the first look that saw any and the last one; 0 where that is one look."""
+    seen = [(settled, at) for settled, at in looks if settled]
+    (first, begun), (last, ended) = seen[0], seen[-1]
+    return (last - first) / (ended - begun) if ended > begun else 0.0
 
 
 class Arrivals:
@@ -215,15 +238,16 @@ def row(name, figures, vendor, mib):
 def compare(args, tls_dir, mode, sink, count, vendor_count, variants):
     """Rows of the vendor's client and of Trommel on the same thing."""
     # The first run of a plugin compiles it, which is no part of starting afterwards.
-    start = {v: min(run_trommel(args, tls_dir, "full", 1, sink, v)[0] for _ in range(2)) for v in variants}
+    start = {v: min(run_trommel(args, tls_dir, "full", 1, sink, v).seconds for _ in range(2)) for v in variants}
     vendor, figures, mib, latencies = [], {}, {}, []
     for _ in range(args.runs):
         seconds, mib["vendor"] = run_vendor(tls_dir, mode, vendor_count, sink)
         vendor.append(seconds / vendor_count * 1e6)
         for variant in variants:
-            seconds, mib[variant], late, _ = run_trommel(args, tls_dir, mode, count, sink, variant)
-            figures.setdefault(variant, []).append((seconds - start[variant]) / count * 1e6)
-            latencies += late
+            run = run_trommel(args, tls_dir, mode, count, sink, variant)
+            mib[variant] = run.mib
+            figures.setdefault(variant, []).append((run.seconds - start[variant]) / count * 1e6)
+            latencies += run.latencies
     to = "to nothing" if sink == "null" else "to a file"
     made = "" if sink == "null" else ", json.dumps"
     row(f"pycentral, a field compared{made}, {to}", vendor, None, mib["vendor"])
@@ -231,6 +255,23 @@ def compare(args, tls_dir, mode, sink, count, vendor_count, variants):
         what = {0: "decode", 1: "decode, filter on a field", 4: "decode, all four bundled plugins"}[len(variant)]
         row(f"trommel, {what}, {to}", figures[variant], statistics.median(vendor), mib[variant])
     return sorted(latencies)
+
+
+def compare_journal(args, tls_dir, sink, plugins):
+    """The same with the journal and without, in turns: events per second of the clock."""
+    with_it, without = [], []
+    for _ in range(args.runs):
+        without.append(run_trommel(args, tls_dir, "full", args.journal_events, sink, plugins))
+        with_it.append(run_trommel(args, tls_dir, "full", args.journal_events, sink, plugins, journal=True))
+    to = "to nothing" if sink == "null" else "to a file"
+    medians = []
+    for name, runs in (("without a journal", without), ("with the journal", with_it)):
+        rates = [run.rate for run in runs]
+        medians.append(statistics.median(rates))
+        cpu = statistics.median(run.seconds for run in runs) / args.journal_events * 1e6
+        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+        print(f"  {'filter, ' + to + ', ' + name:<44} {medians[-1]:10,.0f} {spread:>22} {cpu:10.3f} "
+              f"{medians[-1] / medians[0]:7.2f} {max(run.mib for run in runs):8.1f}", flush=True)
 
 
 def main():
@@ -241,12 +282,16 @@ def main():
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--vendor-events", type=int, default=60_000)
     parser.add_argument("--live-events", type=int, default=60_000)
+    parser.add_argument("--journal-events", type=int, default=4_000_000)
+    parser.add_argument("--journal-only", action="store_true", help="only what the journal takes")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         tls_dir = make_certificates(args.trommel, Path(name))
+        one, four = ("filter",), tuple(PLUGINS)
+        if args.journal_only:
+            return measure_journal(args, tls_dir, one)
         print(f"audit events of 264 B over TLS: processor time per event in microseconds, median and spread of {args.runs} runs")
         print(f"  {'full speed':<44} {'µs':>8} {'least to most':>20} {'events/s/core':>12} {'x vendor':>8} {'MiB':>8}")
-        one, four = ("filter",), tuple(PLUGINS)
         compare(args, tls_dir, "full", "null", args.events, args.vendor_events, [one, four])
         compare(args, tls_dir, "full", "file", args.events, args.vendor_events, [one, (), four])
         print("  live, each event in a write of its own")
@@ -254,9 +299,17 @@ def main():
         at = lambda part: late[min(int(len(late) * part), len(late) - 1)]
         print(f"  from the server to the file, ms: p50 {at(0.5):.1f}, p99 {at(0.99):.1f}, p99.9 {at(0.999):.1f}, most {late[-1]:.1f}")
         # All plugins have been compiled by now.
-        starts = [run_trommel(args, tls_dir, "full", 1, "file", four)[3] for _ in range(max(args.runs, 5))]
+        starts = [run_trommel(args, tls_dir, "full", 1, "file", four).first_line for _ in range(max(args.runs, 5))]
         print(f"  from the start of the process to the first line, four plugins, ms: median {statistics.median(starts):.0f}, "
               f"{min(starts):.0f} to {max(starts):.0f}")
+        measure_journal(args, tls_dir, one)
+
+
+def measure_journal(args, tls_dir, plugins):
+    print(f"what the journal takes: events/s of the clock, {args.journal_events:,} events, median and spread of {args.runs} runs")
+    print(f"  {'':<44} {'events/s':>10} {'least to most':>22} {'cpu, µs':>10} {'ratio':>7} {'MiB':>8}")
+    for sink in ("null", "file"):
+        compare_journal(args, tls_dir, sink, plugins)
 
 
 if __name__ == "__main__":
