@@ -110,9 +110,9 @@ fn alerts_are_raised_at_the_time_of_the_events() {
 fn what_was_exported_is_imported_and_delivered() {
     let (dir, lines) = received();
     let file = dir.path("frames.jsonl");
-    let said = command(&dir, &["journal", "export", "--file", file.to_str().unwrap()]);
+    let said = command(&dir, &["journal", "export", file.to_str().unwrap()]);
     assert!(said.code == 0 && said.err.contains("1000 frames exported"), "{said:?}");
-    let said = command(&dir, &["journal", "export", "--file", file.to_str().unwrap()]);
+    let said = command(&dir, &["journal", "export", file.to_str().unwrap()]);
     assert!(said.code == 3 && said.err.contains("File exists"), "nothing is overwritten: {said:?}");
 
     // To a host elsewhere, whose pipeline begins with the oldest.

@@ -262,4 +262,37 @@ mod tests {
             assert!(help.contains("Example") && help.contains("trommel "), "{name}: {help}");
         }
     }
+
+    /// The words of a line as a shell has them, up to where its output goes elsewhere.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
+        for letter in line.chars().chain([' ']) {
+            match letter {
+                '\'' => is_quoted = !is_quoted,
+                ' ' if !is_quoted => {
+                    words.extend(Some(std::mem::take(&mut word)).filter(|w| !w.is_empty()))
+                }
+                letter => word.push(letter),
+            }
+        }
+        let end = words.iter().position(|word| ["|", ">", "<", "#", "&"].contains(&word.as_str()));
+        words.truncate(end.unwrap_or(words.len()));
+        words
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let command = Cli::command();
+        let all = leaves(&command).into_iter().chain([command.clone()]);
+        let helps = all.filter_map(|leaf| leaf.get_after_help().map(ToString::to_string));
+        let mut count = 0;
+        for help in helps {
+            for line in help.lines().map(str::trim).filter(|line| line.starts_with("trommel ")) {
+                let parsed = command.clone().try_get_matches_from(words(line));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count}");
+    }
 }

@@ -25,7 +25,7 @@ pub(super) enum DlqCommand {
     #[command(after_help = "Example:\n  trommel dlq show 812.0")]
     Show(ShowArgs),
     /// Writes dead letters as lines of JSON, with event and frame
-    #[command(after_help = "Examples:\n  trommel dlq export --to letters.jsonl\n  \
+    #[command(after_help = "Examples:\n  trommel dlq export --output letters.jsonl\n  \
         trommel dlq export --pipeline main | jq -c .event\n  \
         trommel dlq export 812.0 | jq -r .raw | base64 -d | trommel decode --stream ap-events")]
     Export(ExportArgs),
@@ -73,8 +73,8 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     select: SelectArgs,
     /// A new file to write to, instead of standard output
-    #[arg(long, value_name = "FILE")]
-    to: Option<PathBuf>,
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -142,7 +142,7 @@ fn show(args: &ShowArgs) -> Result<(), Exit> {
 fn export(args: &ExportArgs) -> Result<(), Exit> {
     let select = args.select.to_select();
     let store = open(&args.config.data_dir()?)?;
-    let mut out = Out::to(args.to.as_deref())?;
+    let mut out = Out::to(args.output.as_deref())?;
     for stored in store.letters().that_fit(&select) {
         out.json(&print::Whole::new(&stored.map_err(unreadable)?))?;
     }

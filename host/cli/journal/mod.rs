@@ -5,7 +5,7 @@ mod import;
 mod line;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -17,7 +17,7 @@ use super::{ConfigArgs, Exit};
 #[derive(Debug, Subcommand)]
 pub(super) enum JournalCommand {
     /// Writes frames as lines of JSON, also while the host runs
-    #[command(after_help = "Examples:\n  trommel journal export --to frames.jsonl\n  \
+    #[command(after_help = "Examples:\n  trommel journal export frames.jsonl\n  \
         trommel journal export --from 1h --stream ap-events | zstd > frames.jsonl.zst\n\n\
         A line is {seq, time, source, stream, kind, size?, frame}: kind is binary, text or too-large,\n\
         size that of a frame over max_frame, of which there is only the beginning; frame is base64.")]
@@ -35,8 +35,8 @@ pub(super) enum JournalCommand {
 /// Arguments of `trommel journal export`.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// A new file to write to, instead of standard output
-    #[arg(long = "file", short = 'o', value_name = "FILE")]
+    /// A new file to write to; standard output where there is none, or -
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     range: RangeArgs,
@@ -74,7 +74,7 @@ pub(super) fn run(command: &JournalCommand) -> Result<(), Exit> {
 
 fn export(args: &ExportArgs) -> Result<(), Exit> {
     let mut range = args.range.open(&args.config.data_dir()?)?;
-    let mut out = Out::to(args.file.as_deref())?;
+    let mut out = Out::to(args.file.as_deref().filter(|file| *file != Path::new("-")))?;
     while let Some(frames) = range.next_piece()? {
         for kept in &frames {
             out.json(&Line::from(kept))?;
