@@ -255,6 +255,10 @@ fn reading_that_is_held_back_is_written_down() {
     assert_eq!((text(&gap, "reason"), &gap["to"]), ("held-back", &Value::Null));
     assert!(text(&gap, "detail").contains("the journal is full"), "{gap}");
     assert!(gap["seconds"].as_f64().unwrap() >= 10.0, "{gap}");
+    let status: Value = serde_json::from_str(&host.get("/api/v1/status")).unwrap();
+    let full = "the journal is full of what a pipeline has not taken";
+    assert_eq!(status["journal"]["troubles"][0], full, "{status}");
+    assert!(status["journal"]["bytes"].as_u64().unwrap() > 16 << 20, "{status}");
     host.dir.plugin("10-late", "filter", "");
     wait_until("the end of it", || !gaps(&host)[0]["to"].is_null());
     let gap = gaps(&host).remove(0);

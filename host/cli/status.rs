@@ -12,7 +12,7 @@ use super::screen::{Paint, counted, grouped, span};
 use super::signals::Signals;
 use super::{ConfigArgs, Exit, runtime};
 use crate::source::{State, Status};
-use crate::telemetry::{PipelineRow, PluginRow, SinkRow, StatusReport};
+use crate::telemetry::{JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport};
 use crate::text::now_micros;
 
 /// How often `--watch` looks.
@@ -78,6 +78,9 @@ fn table(report: &StatusReport, now: u64, paint: Paint) -> String {
     pipelines(&mut out, report, paint);
     sinks(&mut out, &report.sinks, paint);
     plugins(&mut out, &report.plugins, paint);
+    if let Some(row) = &report.journal {
+        journal(&mut out, row, paint);
+    }
     if report.alerts_raised > 0 {
         let raised = counted(report.alerts_raised as usize, "alert");
         let _ = writeln!(out, "\n{}", paint.red(&format!("{raised} raised")));
@@ -177,6 +180,20 @@ fn sinks(out: &mut String, rows: &[SinkRow], paint: Paint) {
         for line in row.trouble.iter().flat_map(|why| why.lines()) {
             let _ = writeln!(out, "{:4}{line}", "");
         }
+    }
+}
+
+fn journal(out: &mut String, row: &JournalRow, paint: Paint) {
+    let head = format!(
+        "{:<11}  {:>13}  {:>13}  {:>13}",
+        "JOURNAL", "BYTES", "FIRST RECORD", "NEXT RECORD"
+    );
+    let _ = writeln!(out, "\n{}", paint.dim(&head));
+    let state = if row.troubles.is_empty() { "written" } else { "waiting" };
+    let (bytes, first, next) = (grouped(row.bytes), grouped(row.first), grouped(row.next));
+    let _ = writeln!(out, "{state:<11}  {bytes:>13}  {first:>13}  {next:>13}");
+    for line in row.troubles.iter().flat_map(|why| why.lines()) {
+        let _ = writeln!(out, "{:4}{}", "", paint.red(line));
     }
 }
 

@@ -227,8 +227,9 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
             Ok(())
         }
         Err(error) => {
-            let path = shared.path(&name);
-            let text = format!("cannot make {path} of {size} bytes: {error}");
+            // Without its name, which is another one each time: what is the same is told once.
+            let dir = shared.disk.path().display();
+            let text = format!("cannot make a segment of {size} bytes in {dir}: {error}");
             if state.make_trouble.as_deref() != Some(&text) {
                 tracing::warn!(log = shared.options.name, "{text}; it is tried again");
             }

@@ -3,7 +3,7 @@
 
 use std::sync::PoisonError;
 
-use super::{DurableView, View};
+use super::View;
 use crate::sink::Trouble;
 
 /// Alive: nothing has happened that the host cannot go on after. What is wrong otherwise, a line
@@ -63,7 +63,9 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
         }
     }
     if let Some(durable) = &view.durable {
-        missing.push_str(&trouble(durable));
+        for trouble in durable.troubles() {
+            missing.push_str(&format!("{trouble}\n"));
+        }
     }
     let streams = view.streams.now();
     let statuses = streams.iter().map(|status| status.get());
@@ -72,20 +74,6 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
         missing.push_str(&format!("stream {source}/{stream} is {state}: {}\n", status.detail));
     }
     if missing.is_empty() { Ok(()) } else { Err(missing) }
-}
-
-/// Why nothing more is received, if it is not.
-fn trouble(DurableView { journal, store }: &DurableView) -> String {
-    let mut lines = String::new();
-    if journal.is_full() {
-        lines.push_str("the journal is full of what a pipeline has not taken\n");
-    }
-    for (name, trouble) in [("journal", journal.trouble()), ("store", store.trouble())] {
-        if let Some(trouble) = trouble {
-            lines.push_str(&format!("the {name} waits for the disk: {trouble}\n"));
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

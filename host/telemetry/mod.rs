@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub use server::{PluginRow, plugin_rows, serve};
-pub use status::{PipelineRow, SinkRow, StatusReport};
+pub use status::{JournalRow, PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
 use crate::dead_letter::DeadLetters;
@@ -67,6 +67,22 @@ pub struct DurableView {
     pub journal: Arc<Journal>,
     /// The store beside it.
     pub store: Arc<Store>,
+}
+
+impl DurableView {
+    /// Why nothing more is received, a line for each reason; none while something is.
+    fn troubles(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.journal.is_full() {
+            lines.push("the journal is full of what a pipeline has not taken".to_owned());
+        }
+        for (name, trouble) in
+            [("journal", self.journal.trouble()), ("store", self.store.trouble())]
+        {
+            lines.extend(trouble.map(|why| format!("the {name} waits for the disk: {why}")));
+        }
+        lines
+    }
 }
 
 /// What is shown of a pipeline.

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineView, PluginRow, SinkView, View, plugin_rows};
+use super::{DurableView, PipelineView, PluginRow, SinkView, View, plugin_rows};
 use crate::source::Status;
 
 /// The host at one moment.
@@ -26,6 +26,22 @@ pub struct StatusReport {
     pub plugins: Vec<PluginRow>,
     /// How many alerts are raised.
     pub alerts_raised: u64,
+    /// The journal; null without one.
+    #[serde(default)]
+    pub journal: Option<JournalRow>,
+}
+
+/// The journal at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JournalRow {
+    /// Its size on disk.
+    pub bytes: u64,
+    /// The oldest record it holds.
+    pub first: u64,
+    /// The record that comes next.
+    pub next: u64,
+    /// Why nothing more is received, a line for each reason; empty while something is.
+    pub troubles: Vec<String>,
 }
 
 /// A pipeline at one moment.
@@ -78,6 +94,7 @@ impl StatusReport {
             sinks: view.sinks.now().iter().map(sink_row).collect(),
             plugins: plugin_rows(&plugins),
             alerts_raised: view.board.len() as u64,
+            journal: view.durable.as_ref().map(journal_row),
         }
     }
 
@@ -108,8 +125,10 @@ impl StatusReport {
         };
         let sinks = if failing == 1 { "sink fails" } else { "sinks fail" };
         let (held, failing) = (told(held, "held"), told(failing, sinks));
+        let waits = self.journal.as_ref().is_some_and(|journal| !journal.troubles.is_empty());
+        let waits = if waits { ", the journal waits" } else { "" };
         format!(
-            "{up} of {} streams up{held}{failing}; received {}, delivered {}, filtered {}, dead letters {}",
+            "{up} of {} streams up{held}{failing}{waits}; received {}, delivered {}, filtered {}, dead letters {}",
             self.sources.len(),
             total.received,
             total.delivered,
@@ -131,6 +150,15 @@ fn pipeline_row(view: &PipelineView) -> PipelineRow {
         in_flight: counts.in_flight(),
         queue_events: view.queue.events(),
         queue_bytes: view.queue.bytes(),
+    }
+}
+
+fn journal_row(view: &DurableView) -> JournalRow {
+    JournalRow {
+        bytes: view.journal.bytes(),
+        first: view.journal.first_seq(),
+        next: view.journal.next_seq(),
+        troubles: view.troubles(),
     }
 }
 
