@@ -259,6 +259,9 @@ fn reading_that_is_held_back_is_written_down() {
     let full = "the journal is full of what a pipeline has not taken";
     assert_eq!(status["journal"]["troubles"][0], full, "{status}");
     assert!(status["journal"]["bytes"].as_u64().unwrap() > 16 << 20, "{status}");
+    let config = host.dir.write_config();
+    let shown = output_of(Command::new(TROMMEL).args(["status", "--config"]).arg(config));
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(full));
     host.dir.plugin("10-late", "filter", "");
     wait_until("the end of it", || !gaps(&host)[0]["to"].is_null());
     let gap = gaps(&host).remove(0);

@@ -86,10 +86,6 @@ fn a_full_disk_stops_reading_and_loses_nothing() {
     fs::write(&full, "").unwrap();
     wait_until("it to be told", || host.get("/readyz").contains("No space left on device"));
     host.wait_for_log("No space left on device");
-    let status =
-        output_of(Command::new(TROMMEL).args(["status", "--config"]).arg(host.dir.write_config()));
-    let status = String::from_utf8(status.stdout).unwrap();
-    assert!(status.contains("waits for the disk: "), "{status}");
     fs::remove_file(&full).unwrap();
     host.receives("main", 500);
     wait_until("it to be over", || !host.get("/readyz").contains("No space left on device"));
