@@ -1,6 +1,7 @@
 //! How long to wait before the next try: longer each time, never the same for two hosts. Pure but
 //! for the dice. Key types: [`Backoff`], [`Class`].
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use rand::RngExt as _;
@@ -39,6 +40,22 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
     };
     Some(wait.min(MOST_RETRY_AFTER))
+}
+
+/// What to do about files that cannot be written, whatever the reason.
+pub const DISK_HINT: &str = "is the disk full? make room; it goes on by itself";
+
+/// What to do about a file that cannot be written, where that is known: a line to be put behind it.
+pub fn disk_hint(error: &io::Error) -> &'static str {
+    const IO: i32 = rustix::io::Errno::IO.raw_os_error();
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::StorageFull, _) => "\nhint: make room on its disk; it goes on by itself",
+        (io::ErrorKind::QuotaExceeded, _) => {
+            "\nhint: raise the quota of the host's user, or make room; it goes on by itself"
+        }
+        (_, Some(IO)) => "\nhint: its disk fails: see the system's log; it is tried again",
+        _ => "",
+    }
 }
 
 /// Exponential backoff with jitter.

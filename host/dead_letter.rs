@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::Serialize as _;
 use serde_json::value::RawValue;
 
+use crate::backoff::disk_hint;
 use crate::frame::Origin;
 use crate::runner::Reason;
 use crate::store::{Letter, Stage};
@@ -105,7 +106,10 @@ impl DeadLetter {
 /// A file that lines are appended to: dead letters, and alerts too.
 #[derive(Debug)]
 pub struct Appender {
+    path: PathBuf,
     file: Mutex<File>,
+    /// Why nothing can be written at the moment.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Appender {
@@ -116,14 +120,42 @@ impl Appender {
     pub fn open(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Appender { file: Mutex::new(file) })
+        Ok(Appender { path: path.to_owned(), file: Mutex::new(file), trouble: Mutex::default() })
     }
 
-    /// Appends lines with one write.
+    /// Appends lines with one write. Tells the log when that begins to fail, and when it works again.
     ///
     /// # Errors
     /// Why not.
     pub fn append(&self, lines: &[u8]) -> io::Result<()> {
+        let written = self.write(lines);
+        let path = self.path.display();
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match &written {
+            Ok(()) => {
+                if trouble.take().is_some() {
+                    tracing::info!(%path, "is written again");
+                }
+            }
+            Err(error) => {
+                let hint = disk_hint(error);
+                if trouble.is_none() {
+                    tracing::error!(
+                        "cannot write {path}: {error}; what is to be written there waits{hint}"
+                    );
+                }
+                *trouble = Some(format!("cannot write {path}: {error}{hint}"));
+            }
+        }
+        written
+    }
+
+    /// Why nothing can be written at the moment, with a hint behind it.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self, lines: &[u8]) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let before = file.metadata()?.len();
         file.write_all(lines).inspect_err(|_| {
@@ -165,6 +197,11 @@ impl DeadLetters {
             *counts.entry((letter.pipeline.clone(), letter.reason)).or_default() += 1;
         }
         Ok(())
+    }
+
+    /// Why none can be written at the moment.
+    pub fn trouble(&self) -> Option<String> {
+        self.file.trouble()
     }
 
     /// How many were written in a pipeline for a reason. More than the tally's dead-lettered: what an

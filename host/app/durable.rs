@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
+use crate::backoff::DISK_HINT;
 use crate::config::{Begin, JournalConfig, PipelineConfig};
 use crate::dir::sync_dir;
 use crate::gap::Ledger;
@@ -43,7 +44,7 @@ pub(super) struct Durable {
 /// What was told of the state of things, so that it is told once.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 struct Told {
-    trouble: Option<String>,
+    has_trouble: bool,
     is_full: bool,
 }
 
@@ -209,20 +210,21 @@ impl Durable {
                 "the journal is full: records were given up that not every pipeline has taken"
             );
         }
-        let now = Told {
-            trouble: self.journal.trouble().or_else(|| self.store.trouble()),
-            is_full: room == Room::Full,
-        };
+        let trouble = self.journal.trouble().or_else(|| self.store.trouble());
+        // What exactly is tried changes; that it fails is told once.
+        let now = Told { has_trouble: trouble.is_some(), is_full: room == Room::Full };
         if now == self.told {
             return;
         }
-        match (&now.trouble, now.is_full) {
+        match (&trouble, now.is_full) {
             (_, true) => tracing::error!(
                 bytes = self.journal.bytes(),
                 "the journal is full of what a pipeline has not taken: sources stop reading\nhint: see which pipeline waits (trommel status), or raise journal.max_size"
             ),
             (Some(trouble), _) => {
-                tracing::error!("{trouble}: sources stop reading until it works again")
+                tracing::error!(
+                    "{trouble}: sources stop reading until it works again\nhint: {DISK_HINT}"
+                )
             }
             (None, false) => tracing::info!("the journal is written again"),
         }

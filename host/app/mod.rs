@@ -122,7 +122,7 @@ impl App {
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let news = Arc::new(News {
             source: Mutex::new(Some(BuiltIn::new(Outputs::default(), Arc::clone(&registry)))),
-            alerts,
+            alerts: Arc::new(alerts),
             dead_letters: Arc::new(dead_letters),
             reloads: Arc::default(),
             runtime: Handle::current(),
@@ -200,6 +200,7 @@ impl App {
             gaps: Arc::clone(&gaps),
             board,
             dead_letters: Arc::clone(&news.dead_letters),
+            alerts: Arc::clone(&news.alerts),
             durable: durable.as_ref().map(Durable::view),
             ending: ending.clone(),
             fatal: shown_fatal,

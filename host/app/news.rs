@@ -33,7 +33,7 @@ pub(super) enum Told {
 /// Who tells.
 pub(super) struct News {
     pub source: Mutex<Option<BuiltIn>>,
-    pub alerts: Appender,
+    pub alerts: Arc<Appender>,
     pub dead_letters: Arc<DeadLetters>,
     pub reloads: Arc<ReloadMeter>,
     pub runtime: Handle,
@@ -82,9 +82,9 @@ impl News {
             let (edge, severity) = (said("edge"), said("severity"));
             tracing::warn!(key = alert.subject, severity, "alert {edge}: {}", said("summary"));
         }
-        while let Err(error) = self.alerts.append(lines.as_bytes()) {
-            tracing::error!(%error, "alerts.jsonl cannot be written; the pipeline waits");
-            let wait = tokio::time::sleep(Duration::from_secs(1));
+        while self.alerts.append(lines.as_bytes()).is_err() {
+            // A timer is to be made where the runtime is.
+            let wait = async { tokio::time::sleep(Duration::from_secs(1)).await };
             if self.runtime.block_on(self.stop.run_until_cancelled(wait)).is_none() {
                 return false;
             }

@@ -12,7 +12,9 @@ use super::screen::{Paint, counted, grouped, span};
 use super::signals::Signals;
 use super::{ConfigArgs, Exit, runtime};
 use crate::source::{State, Status};
-use crate::telemetry::{JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport};
+use crate::telemetry::{
+    DiskRow, JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport,
+};
 use crate::text::now_micros;
 
 /// How often `--watch` looks.
@@ -77,6 +79,7 @@ fn table(report: &StatusReport, now: u64, paint: Paint) -> String {
     streams(&mut out, &report.sources, now, paint);
     pipelines(&mut out, report, paint);
     sinks(&mut out, &report.sinks, paint);
+    disk(&mut out, &report.disk, paint);
     plugins(&mut out, &report.plugins, paint);
     if let Some(row) = &report.journal {
         journal(&mut out, row, paint);
@@ -194,6 +197,16 @@ fn journal(out: &mut String, row: &JournalRow, paint: Paint) {
     let _ = writeln!(out, "{state:<11}  {bytes:>13}  {first:>13}  {next:>13}");
     for line in row.troubles.iter().flat_map(|why| why.lines()) {
         let _ = writeln!(out, "{:4}{}", "", paint.red(line));
+    }
+}
+
+fn disk(out: &mut String, rows: &[DiskRow], paint: Paint) {
+    for DiskRow { what, trouble } in rows {
+        let waits = format!("\n{what} cannot be written, and what is to be written waits:");
+        let _ = writeln!(out, "{}", paint.red(&waits));
+        for line in trouble.lines() {
+            let _ = writeln!(out, "{:4}{line}", "");
+        }
     }
 }
 

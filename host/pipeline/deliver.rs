@@ -18,6 +18,8 @@ const TRIES: usize = 3;
 /// Waits between tries.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const MOST_WAIT: Duration = Duration::from_secs(30);
+/// The same where a file cannot be written.
+const MOST_DISK_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait that a plugin may ask for.
 const MOST_ASKED: Duration = Duration::from_secs(300);
 
@@ -163,7 +165,7 @@ impl Run<'_> {
         links: &mut Links,
         keeping: &mut Option<Keeping>,
     ) -> Result<(), Stopped> {
-        let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
+        let mut backoff = Backoff::new(LEAST_WAIT, MOST_DISK_WAIT);
         while !self.letters.is_empty() {
             match self.shared.dead_letters.write(&self.letters) {
                 Ok(()) => {
@@ -172,10 +174,8 @@ impl Run<'_> {
                     }
                     self.letters.clear();
                 }
-                Err(error) => {
-                    tracing::error!(pipeline = self.pipeline, %error, "dead letters cannot be written; the pipeline waits");
-                    self.pause(links, backoff.next_wait(), keeping)?;
-                }
+                // The file tells of it.
+                Err(_) => self.pause(links, backoff.next_wait(), keeping)?,
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::Told;
-use crate::sink::Wrote;
+use crate::sink::{SharedSink, Wrote};
 use crate::state::{Change, State};
 use crate::store::{Commit, Handle, Letter, LetterId, News, Raised, Ranges, Written};
 
@@ -20,7 +20,7 @@ pub(super) struct Draft {
     pub news: Vec<Told>,
     letters: Vec<Letter>,
     letter_bytes: usize,
-    files: Vec<(Arc<Handle>, Ranges)>,
+    files: Vec<(Arc<Handle>, Ranges, SharedSink)>,
     settled: Vec<LetterId>,
     is_empty: bool,
 }
@@ -28,10 +28,19 @@ pub(super) struct Draft {
 /// What is written, and what goes with it.
 pub(super) struct Ready {
     pub commit: Commit,
-    /// Files that must be durable before, and how much of each is new.
-    pub files: Vec<(Arc<Handle>, u64)>,
+    /// Files that must be durable before.
+    pub files: Vec<Touched>,
     /// Alerts to be told after.
     pub news: Vec<Told>,
+}
+
+/// A file that was written to.
+pub(super) struct Touched {
+    pub handle: Arc<Handle>,
+    /// How much of it is new, bytes.
+    pub bytes: u64,
+    /// One of the sinks that it is of.
+    pub sink: SharedSink,
 }
 
 impl Draft {
@@ -123,12 +132,12 @@ impl Draft {
     }
 
     /// Notes what was written to files.
-    pub fn wrote(&mut self, wrote: Vec<Wrote>) {
-        for Wrote { handle, from, to } in wrote {
+    pub fn wrote(&mut self, wrote: Vec<(SharedSink, Wrote)>) {
+        for (sink, Wrote { handle, from, to }) in wrote {
             self.is_empty = false;
-            let place = self.files.iter().position(|(known, _)| Arc::ptr_eq(known, &handle));
+            let place = self.files.iter().position(|(known, ..)| Arc::ptr_eq(known, &handle));
             let place = place.unwrap_or_else(|| {
-                self.files.push((handle, Ranges::default()));
+                self.files.push((handle, Ranges::default(), sink));
                 self.files.len() - 1
             });
             self.files[place].1.insert(from, to);
@@ -138,7 +147,7 @@ impl Draft {
     /// What is to be written, in the name of a pipeline. It is empty after that.
     pub fn take(&mut self, pipeline: &str, number: u64, time: u64) -> Ready {
         let draft = std::mem::replace(self, Draft::new(self.cursor));
-        let written = |(handle, ranges): &(Arc<Handle>, Ranges)| Written {
+        let written = |(handle, ranges, _): &(Arc<Handle>, Ranges, SharedSink)| Written {
             file: handle.id.clone(),
             parts: ranges.parts().to_vec(),
         };
@@ -165,7 +174,11 @@ impl Draft {
             settled: draft.settled,
         };
         let bytes = |ranges: &Ranges| ranges.parts().iter().map(|(from, to)| to - from).sum();
-        let files = draft.files.into_iter().map(|(handle, ranges)| (handle, bytes(&ranges)));
+        let files = draft.files.into_iter().map(|(handle, ranges, sink)| Touched {
+            bytes: bytes(&ranges),
+            handle,
+            sink,
+        });
         Ready { commit, files: files.collect(), news: draft.news }
     }
 }

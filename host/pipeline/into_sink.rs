@@ -26,8 +26,8 @@ const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 /// How often the log says that a sink still fails.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// The tries of one batch at one sink that fails.
-struct Tries<'a> {
+/// The tries of one batch, or of one commit, at one sink that fails.
+pub(super) struct Tries<'a> {
     pipeline: &'a str,
     sink: &'a SharedSink,
     backoff: Backoff,
@@ -95,7 +95,7 @@ impl Run<'_> {
                 tries.came_further();
             }
             self.refused_by(sink, &rows, std::mem::take(&mut progress.refused));
-            self.wrote.append(&mut progress.wrote);
+            self.wrote.extend(progress.wrote.drain(..).map(|wrote| (sink.clone(), wrote)));
             let wait = match written {
                 Ok(()) => {
                     tries.succeeded();
@@ -225,14 +225,14 @@ impl Run<'_> {
 }
 
 impl<'a> Tries<'a> {
-    fn new(pipeline: &'a str, sink: &'a SharedSink) -> Self {
+    pub fn new(pipeline: &'a str, sink: &'a SharedSink) -> Self {
         let backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let slow = Backoff::new(LEAST_SLOW_WAIT, MOST_WAIT);
         Tries { pipeline, sink, backoff, slow, told: None }
     }
 
     /// Tells of a failure, unless it was told just now, and how long to wait.
-    fn failed(&mut self, error: &SinkError) -> Duration {
+    pub fn failed(&mut self, error: &SinkError) -> Duration {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
             self.told = Some(Instant::now());
             let (pipeline, sink) = (self.pipeline, &*self.sink.name);
@@ -254,7 +254,7 @@ impl<'a> Tries<'a> {
         self.slow.reset();
     }
 
-    fn succeeded(&self) {
+    pub fn succeeded(&self) {
         if self.told.is_some() {
             let (pipeline, sink) = (self.pipeline, &*self.sink.name);
             tracing::info!(pipeline, sink, "sink works again");

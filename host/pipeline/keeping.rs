@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::draft::{Draft, Ready};
+use super::draft::{Draft, Ready, Touched};
 use super::halving::Stopped;
+use super::into_sink::Tries;
 use super::telling::Teller;
 use super::{Kept, Shared};
 use crate::alert::{Alert, Taken, Told};
+use crate::sink::SinkError;
 use crate::state::State;
 use crate::store::{AppendError, News, Raised, Record, Store};
 use crate::text::now_micros;
@@ -314,19 +316,11 @@ impl Commits {
     fn commit(&self, ready: Ready) -> Result<(), AppendError> {
         let stop: &CancellationToken = &self.shared.stop;
         let give_up = || stop.is_cancelled();
-        for (handle, _) in &ready.files {
-            // What was not durable then may be gone from memory too: only a restart, which goes back to
-            // the last commit, can mend that.
-            if let Err(error) = handle.sync() {
-                let path = handle.id.path.display();
-                (self.shared.on_fatal)(&format!(
-                    "{path}: what was written cannot be made durable: {error}"
-                ));
-                return Err(AppendError::Stopped);
-            }
+        for file in &ready.files {
+            self.make_durable(file)?;
         }
         self.store.write(Record::Commit(ready.commit), &give_up)?;
-        for (handle, bytes) in &ready.files {
+        for Touched { handle, bytes, .. } in &ready.files {
             handle.committed(*bytes);
         }
         // Only now: they are not raised again after a restart.
@@ -334,6 +328,22 @@ impl Commits {
             let pipeline = &self.pipeline;
             tracing::warn!(pipeline, "alerts are told after the next start only");
         }
+        Ok(())
+    }
+
+    /// Tries until what was written to a file is durable, or the host stops.
+    fn make_durable(&self, Touched { handle, sink, .. }: &Touched) -> Result<(), AppendError> {
+        let mut tries = Tries::new(&self.pipeline, sink);
+        while let Err(error) = handle.sync() {
+            let path = handle.id.path.display();
+            let what = format!("{path}: what was written cannot be made durable");
+            let wait = tries.failed(&SinkError::of_disk(&what, &error));
+            // A timer is to be made where the runtime is.
+            let rest = async { tokio::time::sleep(wait).await };
+            let rested = self.shared.stop.run_until_cancelled(rest);
+            self.shared.runtime.block_on(rested).ok_or(AppendError::Stopped)?;
+        }
+        tries.succeeded();
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::dead_letter::DeadLetter;
 use crate::frame::Origin;
 use crate::outcome::{Answer, Fault, Signal};
 use crate::runner::{Info, Reason, Role};
-use crate::sink::Wrote;
+use crate::sink::{SharedSink, Wrote};
 use crate::state::State;
 use crate::store::Letter;
 
@@ -25,8 +25,8 @@ pub(super) struct Run<'a> {
     pub letters: Vec<DeadLetter>,
     /// Where the frames come from: the number of the first that does not, in order.
     pub origins: Vec<(u32, Arc<Origin>)>,
-    /// What was written to files.
-    pub wrote: Vec<Wrote>,
+    /// What was written to files, by which sinks.
+    pub wrote: Vec<(SharedSink, Wrote)>,
     /// Whether dead letters are committed, besides being written.
     pub is_stored: bool,
     /// Those that are to be.

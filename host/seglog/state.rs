@@ -170,7 +170,7 @@ impl State {
     /// A write went wrong.
     pub(super) fn fail(&mut self, shared: &Shared, text: String) {
         if self.write_trouble.as_deref() != Some(&text) {
-            tracing::error!(log = shared.options.name, "{text}; it is tried again");
+            tracing::warn!(log = shared.options.name, "{text}; it is tried again");
         }
         self.write_trouble = Some(text);
     }

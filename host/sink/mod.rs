@@ -7,6 +7,7 @@ mod http;
 mod null;
 mod stdout;
 
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -19,11 +20,15 @@ pub use http::HttpSink;
 pub use null::NullSink;
 pub use stdout::StdoutSink;
 
+use crate::backoff::disk_hint;
 use crate::columns::ByteLines;
 use crate::config::{SinkConfig, SinkKind};
 use crate::meter::SinkMeter;
 use crate::pattern::Pattern;
 use crate::store::{Handle, Store};
+
+/// How long after a failure of the disk it is tried again.
+const DISK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A batch on its way into a sink.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +121,12 @@ impl SinkError {
     /// It may work later.
     pub fn retry(detail: impl Into<String>) -> SinkError {
         SinkError::Retry { detail: detail.into(), after: None }
+    }
+
+    /// A file cannot be written: it may work later, and asking often costs nobody anything.
+    pub fn of_disk(file: &str, error: &io::Error) -> SinkError {
+        let detail = format!("{file}: {error}{}", disk_hint(error));
+        SinkError::Retry { detail, after: Some(DISK_AGAIN) }
     }
 }
 

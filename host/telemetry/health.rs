@@ -64,7 +64,12 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
     }
     if let Some(durable) = &view.durable {
         for trouble in durable.troubles() {
-            missing.push_str(&format!("{trouble}\n"));
+            missing.push_str(&format!("{}\n", trouble.replace('\n', "; ")));
+        }
+    }
+    for (_, trouble) in files(view) {
+        if let Some(trouble) = trouble {
+            missing.push_str(&format!("{}\n", trouble.replace('\n', "; ")));
         }
     }
     let streams = view.streams.now();
@@ -74,6 +79,14 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
         missing.push_str(&format!("stream {source}/{stream} is {state}: {}\n", status.detail));
     }
     if missing.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+/// What is written besides journal, store and sinks, and why it cannot be at the moment.
+pub(super) fn files(view: &View) -> [(&'static str, Option<String>); 2] {
+    [
+        ("dead-letters.jsonl", view.dead_letters.trouble()),
+        ("alerts.jsonl", view.alerts.trouble()),
+    ]
 }
 
 #[cfg(test)]

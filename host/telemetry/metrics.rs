@@ -95,6 +95,7 @@ impl Collector for Source {
         calls(&mut out, view)?;
         reloads(&mut out, &view.reloads)?;
         sinks(&mut out, view)?;
+        disk(&mut out, view)?;
         durable(&mut out, view)?;
         out.one(&names::ALERTS, &[], Value::Count(view.board.len() as u64))?;
         process(&mut out, &Process::read())
@@ -401,6 +402,19 @@ fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
         let mut sinks = all.iter();
         let is_failing = |s: &SinkView| Value::Count(s.trouble.now().is_some().into());
         sinks.try_for_each(|s| samples.add(&[&s.name], is_failing(s)))
+    })
+}
+
+fn disk(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    let durable = view.durable.as_ref();
+    let kept = [
+        ("journal", durable.and_then(|durable| durable.journal.trouble())),
+        ("store", durable.and_then(|durable| durable.store.trouble())),
+    ];
+    out.all(&names::DISK_FAILING, |samples| {
+        let mut all = kept.into_iter().chain(super::health::files(view));
+        let value = |trouble: Option<String>| Value::Count(trouble.is_some().into());
+        all.try_for_each(|(what, trouble)| samples.add(&[what], value(trouble)))
     })
 }
 

@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub use server::{PluginRow, plugin_rows, serve};
-pub use status::{JournalRow, PipelineRow, SinkRow, StatusReport};
+pub use status::{DiskRow, JournalRow, PipelineRow, SinkRow, StatusReport};
 
 use crate::alert::Board;
-use crate::dead_letter::DeadLetters;
+use crate::backoff::DISK_HINT;
+use crate::dead_letter::{Appender, DeadLetters};
 use crate::gap::Ledger;
 use crate::histogram::Histogram;
 use crate::journal::Journal;
@@ -52,6 +53,8 @@ pub struct View {
     pub board: Arc<Board>,
     /// Where dead letters are counted.
     pub dead_letters: Arc<DeadLetters>,
+    /// Where alerts are written.
+    pub alerts: Arc<Appender>,
     /// What survives the process, if anything does.
     pub durable: Option<DurableView>,
     /// Cancelled once the host is about to end in order.
@@ -79,7 +82,10 @@ impl DurableView {
         for (name, trouble) in
             [("journal", self.journal.trouble()), ("store", self.store.trouble())]
         {
-            lines.extend(trouble.map(|why| format!("the {name} waits for the disk: {why}")));
+            // What it is full of is told otherwise.
+            let hint =
+                if self.journal.is_full() { String::new() } else { format!("\nhint: {DISK_HINT}") };
+            lines.extend(trouble.map(|why| format!("the {name} waits for the disk: {why}{hint}")));
         }
         lines
     }
@@ -179,6 +185,7 @@ mod tests {
             gaps: Ledger::start(None, Box::new(|_, _| {})).unwrap(),
             board: Arc::default(),
             dead_letters: Arc::new(dead_letters),
+            alerts: Arc::new(Appender::open(&dir.path().join("alerts.jsonl")).unwrap()),
             durable: None,
             started: crate::text::now_micros(),
             ending: CancellationToken::new(),

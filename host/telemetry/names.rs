@@ -113,6 +113,9 @@ families! {
     SINK_FAILING: Gauge "trommel_sink_failing" ["sink"]
         "1 while the sink fails and a pipeline waits for it.";
 
+    DISK_FAILING: Gauge "trommel_disk_failing" ["what"]
+        "1 while this cannot be written, and what is to be written waits: journal, store, dead-letters.jsonl, alerts.jsonl.";
+
     JOURNAL_BYTES: Gauge "trommel_journal_bytes" []
         "Size of the journal on disk, without segments made ahead; 0 where there is none.";
     JOURNAL_SEGMENTS: Gauge "trommel_journal_segments" [] "Segments of the journal.";

@@ -22,6 +22,9 @@ pub struct StatusReport {
     /// The sinks.
     #[serde(default)]
     pub sinks: Vec<SinkRow>,
+    /// Files of the data directory that cannot be written at the moment.
+    #[serde(default)]
+    pub disk: Vec<DiskRow>,
     /// The plugins.
     pub plugins: Vec<PluginRow>,
     /// How many alerts are raised.
@@ -82,6 +85,15 @@ pub struct SinkRow {
     pub retries: u64,
 }
 
+/// A file that cannot be written at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskRow {
+    /// Its name.
+    pub what: String,
+    /// Why, with a hint where there is one.
+    pub trouble: String,
+}
+
 impl StatusReport {
     /// The host as it is now.
     pub fn new(view: &View) -> Self {
@@ -92,6 +104,7 @@ impl StatusReport {
             sources: view.streams.now().iter().map(|status| status.get()).collect(),
             pipelines: view.pipelines.now().iter().map(pipeline_row).collect(),
             sinks: view.sinks.now().iter().map(sink_row).collect(),
+            disk: disk_rows(view),
             plugins: plugin_rows(&plugins),
             alerts_raised: view.board.len() as u64,
             journal: view.durable.as_ref().map(journal_row),
@@ -127,8 +140,13 @@ impl StatusReport {
         let (held, failing) = (told(held, "held"), told(failing, sinks));
         let waits = self.journal.as_ref().is_some_and(|journal| !journal.troubles.is_empty());
         let waits = if waits { ", the journal waits" } else { "" };
+        let what: Vec<&str> = self.disk.iter().map(|row| &*row.what).collect();
+        let disk = match what.is_empty() {
+            true => String::new(),
+            false => format!(", cannot write {}", what.join(", ")),
+        };
         format!(
-            "{up} of {} streams up{held}{failing}{waits}; received {}, delivered {}, filtered {}, dead letters {}",
+            "{up} of {} streams up{held}{failing}{waits}{disk}; received {}, delivered {}, filtered {}, dead letters {}",
             self.sources.len(),
             total.received,
             total.delivered,
@@ -160,6 +178,13 @@ fn journal_row(view: &DurableView) -> JournalRow {
         next: view.journal.next_seq(),
         troubles: view.troubles(),
     }
+}
+
+fn disk_rows(view: &View) -> Vec<DiskRow> {
+    let row = |(what, trouble): (&str, Option<String>)| {
+        Some(DiskRow { what: what.to_owned(), trouble: trouble? })
+    };
+    super::health::files(view).into_iter().filter_map(row).collect()
 }
 
 fn sink_row(view: &SinkView) -> SinkRow {

@@ -98,15 +98,7 @@ impl Life {
     /// One to which nothing happens but its end.
     pub fn ended(by: By) -> Life {
         let ending = Ending { by, from_first: true, after: Duration::from_millis(150) };
-        Life {
-            plan: String::new(),
-            seed: 0,
-            ending,
-            full: None,
-            reload: None,
-            recompiles: false,
-            may_give_up: false,
-        }
+        Life { plan: String::new(), seed: 0, ending, full: None, reload: None, recompiles: false }
     }
 }
 

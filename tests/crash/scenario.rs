@@ -98,8 +98,6 @@ pub struct Life {
     pub reload: Option<Duration>,
     /// Whether that is another file, which has to be compiled; else another configuration.
     pub recompiles: bool,
-    /// Whether the host may end by itself over what it is done: not over a lack of space.
-    pub may_give_up: bool,
 }
 
 /// A run: lives that end badly, and, after them, one that ends in order.
@@ -197,7 +195,6 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
         from_first: true,
         after: Duration::from_millis(rng.random_range(20..200)),
     };
-    let mut may_give_up = false;
     let plan = match kind {
         Kind::Signal => {
             // Starting is a time like any other.
@@ -219,7 +216,6 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
         Kind::Short => format!("short={}", point(places, Some("write"), rng)),
         Kind::Error => {
             let errno = ["ENOSPC", "EIO", "EDQUOT"][rng.random_range(0..3)];
-            may_give_up = errno == "EIO";
             let extent = match rng.random_range(0..3) {
                 0 => "count=1".to_owned(),
                 1 => format!("count={}", rng.random_range(2..20)),
@@ -236,7 +232,7 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
     };
     let full = (kind == Kind::Full).then(|| Duration::from_millis(rng.random_range(50..400)));
     let reload = rng.random_ratio(1, 3).then(|| ending.after.mul_f64(rng.random()));
-    Life { plan, seed: rng.random(), ending, full, reload, recompiles: false, may_give_up }
+    Life { plan, seed: rng.random(), ending, full, reload, recompiles: false }
 }
 
 /// An operation. Kinds and places with many of them are likelier, but not as much as they are more.

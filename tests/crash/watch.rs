@@ -49,8 +49,7 @@ impl Watch {
             if let Some(status) = self.running.ended() {
                 let is_killed = status.signal() == Some(9);
                 // One that cannot even start may say so and end.
-                if is_killed || life.may_give_up || self.first.is_none() && status.code() == Some(3)
-                {
+                if is_killed || self.first.is_none() && status.code() == Some(3) {
                     return Ok(());
                 }
                 return Err(format!("the host ended by itself: {status}: {}", self.running.log()));

@@ -2,7 +2,7 @@
 //! opened again, for they come again. Key functions: [`open`], [`begin_again`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,10 +36,15 @@ pub(super) fn open(path: &Path, store: Option<&Arc<Store>>) -> io::Result<Arc<Ha
         _ => cut_torn_line(path, &mut file)?,
     };
     file.seek(SeekFrom::Start(end))?;
-    if let Some(store) = store.filter(|_| is_regular) {
-        return note(store, id, file, end);
+    let Some(store) = store.filter(|_| is_regular) else {
+        return Ok(Arc::new(Handle::new(id, file, end)));
+    };
+    file.sync_all()?;
+    if let Some(dir) = path.parent() {
+        sync_dir(dir)?;
     }
-    Ok(Arc::new(Handle::new(id, file, end)))
+    let id = note(store, id, end)?;
+    Ok(opened(store, Handle::new(id, file, end)))
 }
 
 /// The same file, if this process has it open: what is in it and not committed does not come again, but
@@ -69,26 +74,26 @@ pub(super) fn begin_again(
     let mut file = before.file.try_clone()?;
     file.seek(SeekFrom::Start(end))?;
     let id = before.id.clone();
-    match store {
-        Some(store) => note(store, id, file, end),
-        None => Ok(Arc::new(Handle::new(id, file, end))),
-    }
+    let Some(store) = store else { return Ok(Arc::new(Handle::new(id, file, end))) };
+    before.sync()?;
+    let id = note(store, id, end)?;
+    Ok(opened(store, before.cut(id, file, end)))
 }
 
 /// Has it noted, durably, what is in the file before anything is written to it.
-fn note(store: &Store, mut id: FileId, file: File, end: u64) -> io::Result<Arc<Handle>> {
-    file.sync_all()?;
-    if let Some(dir) = id.path.parent() {
-        sync_dir(dir)?;
-    }
+fn note(store: &Store, mut id: FileId, end: u64) -> io::Result<FileId> {
     id.generation = store.next_generation(&id.path);
     let deadline = Instant::now() + NOTE_WITHIN;
     let base = Record::Base(Base { file: id.clone(), len: end });
     let noted = store.write(base, &|| Instant::now() >= deadline);
     noted.map_err(|error| io::Error::other(format!("cannot be noted: {error}")))?;
-    let handle = Arc::new(Handle::new(id, file, end));
+    Ok(id)
+}
+
+fn opened(store: &Store, handle: Handle) -> Arc<Handle> {
+    let handle = Arc::new(handle);
     store.open_file(&handle);
-    Ok(handle)
+    handle
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
@@ -160,9 +165,4 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
         end = start;
     }
     Ok(0)
-}
-
-/// Writes all of it at the end.
-pub(super) fn append(handle: &Handle, bytes: &[u8]) -> io::Result<()> {
-    (&handle.file).write_all(bytes)
 }

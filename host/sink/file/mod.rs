@@ -60,7 +60,7 @@ impl Sink for FileSink {
                 Ok(())
             }
             Ok(Appended::NotYet) => Err(SinkError::Commit),
-            Err(error) => Err(SinkError::retry(format!("{}: {error}", self.path.display()))),
+            Err(error) => Err(SinkError::of_disk(&self.path.display().to_string(), &error)),
         }
     }
 }

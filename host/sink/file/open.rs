@@ -2,7 +2,7 @@
 //! when it is large or old. Key type: [`OpenFile`].
 
 use std::fs::Metadata;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,11 +110,20 @@ impl OpenFile {
                     self.rotate_later();
                 }
             }
+            if self.handle.is_pressed() {
+                return self.handle.trouble().map_or(Ok(Appended::NotYet), Err);
+            }
             if self.end == 0 {
                 self.begun = SystemTime::now();
             }
         }
-        if let Err(error) = handle::append(&self.handle, bytes) {
+        let is_kept = self.is_regular && self.store.is_some();
+        let written = if is_kept {
+            self.handle.append(bytes).map(drop)
+        } else {
+            (&self.handle.file).write_all(bytes)
+        };
+        if let Err(error) = written {
             self.is_torn = self.is_regular;
             return Err(match self.is_torn.then(|| self.take_back()) {
                 // Then the next try begins with it.
@@ -124,10 +133,9 @@ impl OpenFile {
         }
         let from = self.end;
         self.end += bytes.len() as u64;
-        if !self.is_regular || self.store.is_none() {
+        if !is_kept {
             return Ok(Appended::Done(None));
         }
-        self.handle.wrote(from, self.end);
         let handle = Arc::clone(&self.handle);
         Ok(Appended::Done(Some(Wrote { handle, from, to: self.end })))
     }
