@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use serde::Serialize as _;
 use serde_json::value::RawValue;
 
 use crate::backoff::disk_hint;
-use crate::frame::Origin;
+use crate::frame::{Frame, Origin};
 use crate::runner::Reason;
 use crate::store::{Letter, Stage};
 use crate::text::{Timestamp, format_time, now_micros};
@@ -42,7 +41,7 @@ pub struct DeadLetter {
     /// The event's line, if it has one.
     pub event: Option<String>,
     /// The frame as received, if there was one.
-    pub raw: Option<Bytes>,
+    pub frame: Option<Frame>,
 }
 
 #[derive(serde::Serialize)]
@@ -77,7 +76,8 @@ impl DeadLetter {
             source: name(|origin| &origin.source),
             stream: name(|origin| &origin.stream),
             event: self.event.clone(),
-            raw: self.raw.as_ref().map(|raw| raw.to_vec()),
+            raw: self.frame.as_ref().map(|frame| frame.bytes.to_vec()),
+            kind: self.frame.as_ref().map(|frame| frame.kind).unwrap_or_default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl DeadLetter {
             plugin: Some(&*self.plugin).filter(|name| !name.is_empty()),
             version: Some(&*self.version).filter(|_| !self.plugin.is_empty()),
             event,
-            raw: self.raw.as_ref().map(|raw| BASE64_STANDARD.encode(raw)),
+            raw: self.frame.as_ref().map(|frame| BASE64_STANDARD.encode(&frame.bytes)),
         };
         line.serialize(&mut serde_json::Serializer::new(&mut *out))?;
         out.push(b'\n');

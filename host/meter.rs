@@ -90,6 +90,10 @@ impl Default for PipelineMeter {
 impl PipelineMeter {
     /// Notes the end of a batch: when its frames were read, and how many each time.
     pub fn batch(&self, read: &[(Instant, u64)]) {
+        if read.is_empty() {
+            // Nothing of it was for this pipeline.
+            return;
+        }
         self.batches.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         for (when, frames) in read {

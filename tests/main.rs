@@ -26,6 +26,7 @@ mod journal_files;
 mod matrix;
 mod misbehave;
 mod pipeline;
+mod redrive;
 mod reload;
 mod renewal;
 mod rotation;

@@ -229,7 +229,7 @@ impl News {
             went_on: false,
             origin: None,
             event: Some(source.line(frame).trim_end().to_owned()),
-            raw: None,
+            frame: None,
         };
         if let Err(error) = self.dead_letters.write(&[letter]) {
             tracing::error!(%error, "a dead letter cannot be written");

@@ -238,7 +238,9 @@ impl Tracker {
             (_, false, false) => Some(false),
         };
         ledger.change(open.id, |gap| {
-            (gap.to, gap.first_id, gap.replayed) = (Some(now), first_id, replayed);
+            // A clock that was set back meanwhile makes no gap end before it began.
+            let to = now.max(gap.from + 1);
+            (gap.to, gap.first_id, gap.replayed) = (Some(to), first_id, replayed);
         });
         state.open = None;
         self.is_open.store(false, Ordering::Release);

@@ -58,18 +58,15 @@ impl Archive {
         self.log.last_seq()
     }
 
-    /// A record with none of this time or later before it, where the clock never went back.
+    /// A record with none of this time or later before it. Where the clock was set back by less than a
+    /// segment takes, some of that segment may be before it.
     pub fn before(&self, time: u64) -> u64 {
-        let is_before = |segment: &&SegmentInfo| segment.first_time < time;
-        let segments = self.log.segments();
-        let last = segments.iter().take_while(is_before).last();
-        last.map_or_else(|| self.first_seq(), |segment| segment.first_seq)
+        before(&self.log.segments(), time).unwrap_or_else(|| self.first_seq())
     }
 
-    /// A record with none from before a time after it, where the clock never went back.
+    /// A record with none from before a time after it, but for what [`Archive::before`] says.
     pub fn after(&self, time: u64) -> u64 {
-        let later = self.log.segments().into_iter().find(|segment| segment.first_time >= time);
-        later.map_or(u64::MAX, |segment| segment.first_seq)
+        after(&self.log.segments(), time).unwrap_or(u64::MAX)
     }
 
     /// Frames from a record on.
@@ -141,5 +138,63 @@ impl Journal {
             entries.push(Entry { time_micros, tag: TAG, head, body: &read.frame.bytes });
         }
         self.log.append(&entries, give_up).map(drop)
+    }
+}
+
+/// The segment before the first one that begins at this time or later, or that the clock was set back
+/// in: what it holds last may be of any time.
+fn before(segments: &[SegmentInfo], time: u64) -> Option<u64> {
+    let is_set_back = |at: usize| {
+        segments.get(at + 1).is_some_and(|next| next.first_time < segments[at].first_time)
+    };
+    let mut first = None;
+    for (at, segment) in segments.iter().enumerate() {
+        if segment.first_time >= time {
+            break;
+        }
+        first = Some(segment.first_seq);
+        if is_set_back(at) {
+            break;
+        }
+    }
+    first
+}
+
+/// The segment after the last one that begins before this time.
+fn after(segments: &[SegmentInfo], time: u64) -> Option<u64> {
+    let last = segments.iter().rposition(|segment| segment.first_time < time);
+    segments.get(last.map_or(0, |last| last + 1)).map(|segment| segment.first_seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(times: &[u64]) -> Vec<SegmentInfo> {
+        let segment = |(number, time): (u64, &u64)| SegmentInfo {
+            number,
+            first_seq: number * 10,
+            last_seq: number * 10 + 9,
+            first_time: *time,
+            last_time: *time,
+            bytes: 1,
+        };
+        (0..).zip(times).map(segment).collect()
+    }
+
+    #[test]
+    fn a_time_is_found_though_the_clock_was_set_back() {
+        let steady = segments(&[100, 200, 300]);
+        let found =
+            |segments: &[SegmentInfo], time| (before(segments, time), after(segments, time));
+        assert_eq!(found(&steady, 50), (None, Some(0)));
+        assert_eq!(found(&steady, 200), (Some(0), Some(10)));
+        assert_eq!(found(&steady, 250), (Some(10), Some(20)));
+        assert_eq!(found(&steady, 999), (Some(20), None));
+        // Within the second one it was set back, so that one may hold what the first times do not tell.
+        let back = segments(&[100, 200, 50, 150]);
+        assert_eq!(found(&back, 120), (Some(0), Some(30)));
+        assert_eq!(found(&back, 220), (Some(10), None));
+        assert_eq!(found(&[], 1), (None, None));
     }
 }

@@ -13,9 +13,9 @@ use super::links::Links;
 use super::redrive::{Current, Order};
 use super::stages::Run;
 use super::worker::{MAX_BYTES, MAX_EVENTS, Worker};
-use crate::frame::{Frame, Origin};
+use crate::frame::{Frame, Kind, Origin};
 use crate::line;
-use crate::runner::{Reason, Role};
+use crate::runner::Role;
 use crate::store::{Letter, Stage, Stored};
 
 /// What a pipeline was asked, and is at.
@@ -75,9 +75,9 @@ impl Route {
 
     /// Where a dead letter goes today, or why it goes nowhere.
     fn of(letter: &Letter, links: &Links) -> Result<Route, String> {
-        match (&letter.event, &letter.raw) {
-            (None, None) => return Err("nothing is left of it".to_owned()),
-            (None, Some(_)) if letter.reason == Reason::Limit && letter.stage == Stage::Decode => {
+        match (&letter.event, &letter.raw, letter.kind) {
+            (None, None, _) => return Err("nothing is left of it".to_owned()),
+            (None, Some(_), Kind::TooLarge(_)) => {
                 return Err("only the beginning of its frame is there".to_owned());
             }
             _ => {}
@@ -244,8 +244,8 @@ impl Worker {
 
 /// Puts a dead letter into a batch: the frame that it came in, or the event as it was.
 fn put(run: &mut Run<'_>, letter: Letter, is_frame: bool) -> Result<(), String> {
-    let Letter { source, stream, event, raw, .. } = letter;
-    let frame = Frame::binary(raw.unwrap_or_default());
+    let Letter { source, stream, event, raw, kind, .. } = letter;
+    let frame = Frame { kind, bytes: raw.unwrap_or_default().into() };
     let number = run.batch.frame_count() as u32;
     let origin = Arc::new(Origin { source: source.into(), stream: stream.as_str().into() });
     if is_frame {

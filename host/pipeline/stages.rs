@@ -122,7 +122,7 @@ impl Run<'_> {
 
     /// A dead letter of an event.
     pub fn letter(&mut self, row: RowId, plugin: Option<&Info>, reason: Reason, detail: String) {
-        let raw = self.batch.frame(self.batch.frame_of(row)).bytes.clone();
+        let frame = self.batch.frame(self.batch.frame_of(row)).clone();
         let letter = DeadLetter {
             reason,
             detail,
@@ -133,7 +133,7 @@ impl Run<'_> {
             went_on: plugin.is_some_and(|info| matches!(info.role, Role::Alert | Role::Export)),
             origin: self.origin(self.batch.frame_of(row)),
             event: self.batch.line_of(row, &self.shared.decoder),
-            raw: Some(raw),
+            frame: Some(frame),
         };
         self.letters.push(letter);
     }
@@ -150,7 +150,7 @@ impl Run<'_> {
             went_on: false,
             origin: None,
             event: None,
-            raw: None,
+            frame: None,
         });
     }
 
@@ -167,7 +167,7 @@ impl Run<'_> {
             went_on: false,
             origin: self.origin(frame),
             event: None,
-            raw: Some(self.batch.frame(frame).bytes.clone()),
+            frame: Some(self.batch.frame(frame).clone()),
         });
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::frame::Kind;
 use crate::outcome::Signal;
 use crate::runner::Reason;
 use crate::state::Change;
@@ -122,6 +123,8 @@ pub struct Letter {
     pub event: Option<String>,
     /// The frame as received, if there was one.
     pub raw: Option<Vec<u8>>,
+    /// What it was on the wire.
+    pub kind: Kind,
 }
 
 /// Where on its way an event became a dead letter.

@@ -64,6 +64,7 @@ fn any<T: PartialEq>(wanted: &[T], value: Option<&T>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Kind;
     use crate::store::Letter;
 
     fn stored() -> Stored {
@@ -78,6 +79,7 @@ mod tests {
             stream: "ap-events".to_owned(),
             event: None,
             raw: None,
+            kind: Kind::Binary,
         };
         Stored { id: LetterId { record: 8, place: 1 }, pipeline: "main".to_owned(), letter }
     }

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::image::Image;
 use super::records::Checkpoint;
 use super::*;
+use crate::frame::Kind;
 use crate::runner::Reason;
 use crate::state::Change;
 
@@ -214,6 +215,7 @@ fn letter(detail: &str) -> Letter {
         stream: String::new(),
         event: None,
         raw: Some(vec![1, 2, 3]),
+        kind: Kind::Text,
     }
 }
 

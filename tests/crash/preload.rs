@@ -55,6 +55,13 @@ impl Preload {
         self.side.path().join(name)
     }
 
+    /// Sets the clock by so many seconds, for all that are started with the library, at once.
+    pub fn set_clock(&self, seconds: i64) {
+        let (part, clock) = (self.side("clock.part"), self.side("clock"));
+        std::fs::write(&part, seconds.to_string()).unwrap();
+        std::fs::rename(part, clock).unwrap();
+    }
+
     /// Starts a command with the library.
     pub fn apply(&self, command: &mut Command, plan: &str, seed: u64) {
         let kept = self.side("kept");
@@ -64,6 +71,7 @@ impl Preload {
             .env("CRASH_DIR", &self.dir)
             .env("CRASH_PLAN", plan)
             .env("CRASH_SEED", seed.to_string())
+            .env("CRASH_CLOCK", self.side("clock"))
             .env("CRASH_TRACE", self.side("trace"))
             .env("CRASH_SIDE", kept);
     }

@@ -3,6 +3,7 @@
 //! people would do. Key type: [`Lives`].
 
 mod bad_input;
+mod clock;
 mod disk;
 mod files;
 mod sinks;

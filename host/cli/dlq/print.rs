@@ -12,6 +12,7 @@ use crate::cli::Exit;
 use crate::cli::out::Out;
 use crate::cli::screen::{Paint, columns, counted, grouped};
 use crate::excerpt::excerpt;
+use crate::frame::Kind;
 use crate::store::{Letter, Stage, Stored};
 use crate::text::{Timestamp, format_time};
 
@@ -43,6 +44,8 @@ pub(super) struct Whole<'a> {
     #[serde(flatten)]
     row: Row<'a>,
     event: Option<Box<RawValue>>,
+    /// What the frame was on the wire.
+    frame: Option<&'static str>,
     raw: Option<String>,
 }
 
@@ -95,8 +98,17 @@ impl<'a> Whole<'a> {
         Whole {
             row: Row::new(stored),
             event: event.and_then(|event| RawValue::from_string(event).ok()),
+            frame: stored.letter.raw.as_ref().map(|_| kind(stored)),
             raw: stored.letter.raw.as_ref().map(|raw| BASE64_STANDARD.encode(raw)),
         }
+    }
+}
+
+fn kind(stored: &Stored) -> &'static str {
+    match stored.letter.kind {
+        Kind::Binary => "binary",
+        Kind::Text => "text",
+        Kind::TooLarge(_) => "too-large",
     }
 }
 
@@ -134,7 +146,12 @@ pub(super) fn text(stored: &Stored) -> String {
     }
     if let Some(raw) = &stored.letter.raw {
         let bytes = grouped(raw.len() as u64);
-        let _ = writeln!(out, "  frame of {bytes} bytes: trommel dlq export {} has it", row.id);
+        let _ = writeln!(
+            out,
+            "  {} frame of {bytes} bytes: trommel dlq export {} has it",
+            kind(stored),
+            row.id
+        );
     }
     out
 }

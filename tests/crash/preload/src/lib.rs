@@ -11,6 +11,7 @@
 //! | `CRASH_PLAN` | the plan: what happens at which operation |
 //! | `CRASH_SEED` | decides what survives a power loss; 0 if not given |
 //! | `CRASH_TRACE` | a file to which a line is added per operation |
+//! | `CRASH_CLOCK` | a file that says by how many seconds the system's clock is set |
 //! | `CRASH_SIDE` | an existing directory on the same file system, outside the watched one, for what must be kept meanwhile |
 //!
 //! # What a power loss does
@@ -27,10 +28,11 @@
 //! process before it was ended by this library: then what that one had not synced is handed on.
 //!
 //! `unsafe` is allowed here, because a function that stands in for one of C's gets raw pointers, and
-//! what it stands in for can be reached only by system call. It is kept to `sys` and `calls`.
+//! what it stands in for can be reached only by system call. It is kept to `sys`, `calls` and `clock`.
 
 mod calls;
 mod carry;
+mod clock;
 mod coin;
 mod data;
 mod names;
