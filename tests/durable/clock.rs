@@ -33,7 +33,7 @@ fn a_clock_that_is_set_back_costs_nothing() {
     let sim = Sim::without_ledger(&args);
     let mut dir = HostDir::new(&sim, &["ap-events"], MAIN);
     dir.add("rotate_size = \"200KiB\"\nrotate_age = \"1h\"\n");
-    dir.add("[journal]\nkeep_age = \"1h\"\n[limits]\nstate_life = \"365d\"\n");
+    dir.add("[journal]\nkeep_age = \"1h\"\n");
     dir.plugin("10-number", "misbehave-transform", "[config]\nmode = \"number\"\n");
     let preload = Preload::new(dir.dir.path());
 
@@ -50,7 +50,7 @@ fn a_clock_that_is_set_back_costs_nothing() {
     let dropped = || {
         host.page().value("trommel_duplicates_total", &[("source", "hq"), ("stream", "ap-events")])
     };
-    wait_until("duplicates of the first connection to be dropped", || dropped() >= 300.0);
+    wait_until("duplicates of the first connection to be dropped", || dropped() > 0.0);
     preload.set_clock(2 * DAY);
     host.receives("main", 1_000);
     preload.set_clock(0);
@@ -66,10 +66,12 @@ fn a_clock_that_is_set_back_costs_nothing() {
     assert!(!log.contains("panicked") && !log.contains("overflow"), "{log}");
 
     let gaps = command(&host.dir, &["gaps", "--json"]).json();
-    assert!(gaps.len() >= 2, "{gaps:?}");
-    for gap in gaps {
+    // The stop has begun another one.
+    let crashes = gaps.iter().filter(|gap| gap["reason"] == "crash");
+    assert_eq!(crashes.clone().count(), 2, "{gaps:?}");
+    for gap in crashes {
         let (from, to) = (gap["from"].as_str().unwrap(), gap["to"].as_str().unwrap());
-        assert!(from <= to && gap["reason"] == "crash", "{gap}");
+        assert!(from <= to, "{gap}");
         assert!(gap["last_id"] != "" && gap["first_id"] != "", "{gap}");
     }
     let verified = command(&host.dir, &["journal", "verify"]);

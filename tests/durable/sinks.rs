@@ -1,7 +1,7 @@
 //! Sinks that do not work, for long, while events come in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{arrived_in_order, settles};
 use crate::support::{Collector, HostDir, Reply, Sim, count_lines, wait_until};
@@ -52,4 +52,37 @@ fn a_sink_that_hangs_holds_up_its_own_pipeline_alone() {
     wait_until("the neighbour to take all", || count_lines(&host.path("events.jsonl")) == 40_000);
     assert_eq!(host.settled("main"), 0);
     assert_eq!(host.received("main"), 40_000);
+}
+
+/// A server that takes some, and then nothing more: what it took is not sent again, whoever is started
+/// anew meanwhile.
+#[test]
+fn what_a_sink_acknowledged_before_it_failed_is_not_sent_again() {
+    let (taken, works) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let collector = Collector::start({
+        let (taken, works) = (Arc::clone(&taken), Arc::clone(&works));
+        move |post| {
+            let is_taken = works.load(Ordering::Acquire) || taken.load(Ordering::Acquire) < 1_000;
+            if is_taken {
+                let lines = post.body.iter().filter(|byte| **byte == b'\n').count();
+                taken.fetch_add(lines, Ordering::AcqRel);
+            }
+            Reply::status(if is_taken { 200 } else { 503 })
+        }
+    });
+    let sim = Sim::start(&["--rate", "2000", "--count", "4000", "--streams", "ap-events"]);
+    let mut dir = HostDir::new(&sim, &["ap-events"], TO_SERVER);
+    dir.add(&server(&collector.url));
+    let mut host = dir.run();
+    wait_until("all to be received", || host.received("main") == 4_000);
+    wait_until("it to fail", || host.get("/readyz").contains("waits for sink \"siem\""));
+    let before = host.stop();
+    assert!(before.in_flight > 0, "{before:?}");
+    works.store(true, Ordering::Release);
+    let mut host = host.dir.run();
+    wait_until("all to be delivered", || host.settled("main") == before.in_flight);
+    settles(&mut host);
+    let lines: Vec<_> = collector.taken_text().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(arrived_in_order(&sim, &lines, "ap-events"), 4_000);
+    assert_eq!(lines.len(), 4_000, "some came twice");
 }
