@@ -12,9 +12,7 @@ use super::screen::{Paint, counted, grouped, span};
 use super::signals::Signals;
 use super::{ConfigArgs, Exit, runtime};
 use crate::source::{State, Status};
-use crate::telemetry::{
-    DiskRow, JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport,
-};
+use crate::telemetry::{DiskRow, JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport};
 use crate::text::now_micros;
 
 /// How often `--watch` looks.

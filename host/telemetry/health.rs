@@ -83,10 +83,7 @@ pub(super) fn ready(view: &View) -> Result<(), String> {
 
 /// What is written besides journal, store and sinks, and why it cannot be at the moment.
 pub(super) fn files(view: &View) -> [(&'static str, Option<String>); 2] {
-    [
-        ("dead-letters.jsonl", view.dead_letters.trouble()),
-        ("alerts.jsonl", view.alerts.trouble()),
-    ]
+    [("dead-letters.jsonl", view.dead_letters.trouble()), ("alerts.jsonl", view.alerts.trouble())]
 }
 
 #[cfg(test)]
