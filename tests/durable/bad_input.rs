@@ -84,8 +84,7 @@ fn a_full_disk_stops_reading_and_loses_nothing() {
     let mut host = dir.run_with(|command| preload.apply(command, &plan, 1));
     host.receives("main", 500);
     fs::write(&full, "").unwrap();
-    // The sink notices first: the journal has some room that it had taken before.
-    wait_until("it to be told", || host.get("/readyz").contains("waits for the disk: "));
+    wait_until("it to be told", || host.get("/readyz").contains("No space left on device"));
     host.wait_for_log("No space left on device");
     fs::remove_file(&full).unwrap();
     host.receives("main", 500);
