@@ -54,7 +54,7 @@ impl Draft {
         self.is_empty
     }
 
-    /// Bytes of dead letters in it.
+    /// Bytes of dead letters and alerts in it.
     pub fn letter_bytes(&self) -> usize {
         self.letter_bytes
     }
@@ -111,6 +111,8 @@ impl Draft {
     /// Notes alerts that are to be told.
     pub fn news(&mut self, news: Vec<Told>) {
         self.is_empty &= news.is_empty();
+        let bytes = |told: &Told| told.alert.subject.len() + told.alert.data.to_string().len();
+        self.letter_bytes += news.iter().map(bytes).sum::<usize>();
         self.news.extend(news);
     }
 

@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::store::{AppendError, News, Raised, Record, Store};
 use crate::text::now_micros;
 
-/// How much of dead letters may wait for a commit.
+/// How much of dead letters and alerts may wait for a commit.
 const MAX_LETTERS: usize = 8 << 20;
 
 /// What a pipeline with a journal has besides.
