@@ -240,7 +240,11 @@ impl Durable {
 
     /// What is shown of it.
     pub fn view(&self) -> DurableView {
-        DurableView { journal: Arc::clone(&self.journal), store: Arc::clone(&self.store) }
+        DurableView {
+            journal: Arc::clone(&self.journal),
+            journal_limit: self.config.max_size,
+            store: Arc::clone(&self.store),
+        }
     }
 
     /// What survives what, in plain words.

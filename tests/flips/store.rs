@@ -31,14 +31,14 @@ fn kept(rng: &mut StdRng) -> Kept {
     let sim = Sim::without_ledger(&["--rate", "2000", "--streams", "ap-events"]);
     let mut dir = HostDir::new(&sim, &["ap-events"], MAIN);
     // Large dead letters, so that there are several segments.
-    dir.replay_as("tape", "ap-events", 3_000);
-    pad(&dir.path("tape.frames"), rng, 8_000);
+    dir.replay_as("tape", "ap-events", 1_600);
+    pad(&dir.path("tape.frames"), rng, 16_000);
     dir.plugin("10-refuses", "misbehave-filter", REFUSES);
     dir.plugin("20-number", "misbehave-transform", "[config]\nmode = \"number\"\n");
     for signal in [Signal::TERM, Signal::TERM, Signal::KILL] {
         let before = count_lines(&dir.path("events.jsonl"));
         let mut host = dir.run();
-        wait_until("events", || count_lines(&host.path("events.jsonl")) > before + 3_500);
+        wait_until("events", || count_lines(&host.path("events.jsonl")) > before + 600);
         host.running.signal(signal);
         host.running.wait();
         dir = host.dir;
@@ -66,7 +66,7 @@ fn kept(rng: &mut StdRng) -> Kept {
         assert_eq!(number, *found);
     }
     let dead = letters(&host.dir);
-    assert!(dead.len() > 100, "{}", dead.len());
+    assert!(dead.len() > 30, "{}", dead.len());
     let (out, _) = ask(&host.dir, &["replay"]);
     let ids = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let ids: Vec<String> = ids.map(|event| event["id"].as_str().unwrap().to_owned()).collect();
