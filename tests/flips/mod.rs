@@ -49,6 +49,10 @@ impl Figures {
         let row = self.rows.entry(part).or_insert_with(|| vec![0; self.names.len() + 1]);
         row[0] += 1;
         row[1..].iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        let done = self.rows.values().map(|row| row[0]).sum::<u64>();
+        if done.is_multiple_of(100) {
+            println!("{done} places");
+        }
     }
 
     /// Prints them, and keeps them in a file of `target/crash`.
