@@ -6,7 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use serde_json::Value;
 
 use crate::dlq::{Said, command};
-use crate::support::{HostDir, plugin};
+use crate::support::{HostDir, Sim, count_lines, plugin, wait_until};
 
 const COUNT: usize = 1_000;
 const TO_FILE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
@@ -152,6 +152,53 @@ fn what_makes_no_sense_is_not_imported() {
         assert!(said.err.contains("what came before is in the journal"), "{said:?}");
     }
     assert_eq!(well(command(&dir, &["journal", "export"])).lines().count(), 3);
+}
+
+/// While a host writes, what it is just writing is no damage, and nothing of it is disturbed.
+#[test]
+fn what_a_running_host_writes_is_exported_and_verified_meanwhile() {
+    let sim = Sim::without_ledger(&["--rate", "1000", "--streams", "ap-events"]);
+    let mut host = HostDir::new(&sim, &["ap-events"], TO_FILE).run();
+    let mut before = 0;
+    for _ in 0..6 {
+        wait_until("more events", || count_lines(&host.path("events.jsonl")) > before + 200);
+        before = count_lines(&host.path("events.jsonl"));
+        let said = command(&host.dir, &["journal", "verify", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert!(report["journal"]["records"].as_u64().unwrap() as usize >= before, "{report}");
+        let frames = well(command(&host.dir, &["journal", "export"]));
+        let seqs = frames.lines().map(|line| {
+            let frame: Value = serde_json::from_str(line).expect(line);
+            frame["seq"].as_u64().unwrap()
+        });
+        let seqs: Vec<u64> = seqs.collect();
+        assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "all, in order");
+        assert!(seqs.len() >= before, "{} exported, {before} at the sink", seqs.len());
+    }
+    let tally = host.stop();
+    assert_eq!((tally.in_flight, tally.dead_lettered), (0, 0));
+    let exported = well(command(&host.dir, &["journal", "export"])).lines().count();
+    assert_eq!(exported as u64, tally.received);
+    let log = host.running.log();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// A host that was killed may leave a last write in part: no damage either.
+#[test]
+fn what_a_killed_host_left_is_no_damage() {
+    let sim = Sim::without_ledger(&["--rate", "max", "--streams", "ap-events"]);
+    let mut dir = HostDir::new(&sim, &["ap-events"], TO_FILE);
+    for _ in 0..3 {
+        let before = count_lines(&dir.path("events.jsonl"));
+        let mut host = dir.run();
+        wait_until("events", || count_lines(&host.path("events.jsonl")) > before + 500);
+        host.running.signal(rustix::process::Signal::KILL);
+        host.running.wait();
+        dir = host.dir;
+        let said = command(&dir, &["journal", "verify"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod durable;
 mod egress;
 mod examples;
 mod fail_closed;
+mod flips;
 mod frames;
 mod gaps;
 mod hostile;

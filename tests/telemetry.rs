@@ -155,6 +155,10 @@ fn docs_dashboard_and_rules_name_what_there_is() {
     for expression in &expressions {
         check_expression(expression, &page);
     }
+    for name in page.0.keys().filter(|name| !NOT_DRAWN.contains(&&***name)) {
+        let is_drawn = expressions.iter().any(|expression| expression.contains(&**name));
+        assert!(is_drawn, "{name} is neither on the dashboard nor in a rule");
+    }
     for annotation in rules.split("$labels.").skip(1) {
         let end = annotation.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap();
         assert!(is_label(&annotation[..end], &page), "$labels.{}", &annotation[..end]);
@@ -183,6 +187,17 @@ fn find_expressions(value: &serde_json::Value, found: &mut Vec<String>) {
         _ => {}
     }
 }
+
+/// What says little on a dashboard.
+const NOT_DRAWN: &[&str] = &[
+    "trommel_reload_pause_seconds",
+    "trommel_stream_state_timestamp_seconds",
+    "trommel_stream_last_event_timestamp_seconds",
+    "trommel_stream_gaps_total",
+    "trommel_journal_segments",
+    "trommel_config_reloads_total",
+    "process_virtual_memory_bytes",
+];
 
 /// Labels that the server adds which scrapes, and that of a histogram's bounds.
 const ADDED: &[&str] = &["job", "instance", "le"];

@@ -89,7 +89,8 @@ const APART: &[(&str, &[&str])] = &[
 ];
 
 /// Modules, and all that they may use of ours.
-const ONLY: &[(&str, &[&str])] = &[("host/seglog/", &["crate::seglog", "crate::thread", "crate::dir"])];
+const ONLY: &[(&str, &[&str])] =
+    &[("host/seglog/", &["crate::seglog", "crate::thread", "crate::dir"])];
 
 #[test]
 fn modules_know_only_whom_they_may() {

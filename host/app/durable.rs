@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
 use crate::backoff::DISK_HINT;
-use crate::config::{Begin, JournalConfig, PipelineConfig};
+use crate::config::{Begin, JournalConfig, PipelineConfig, WhenFull};
 use crate::dir::sync_dir;
-use crate::gap::Ledger;
+use crate::gap::{Ledger, Reason};
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
 use crate::store::{Commit, Loaded, Record, Saved, Store};
@@ -105,7 +105,8 @@ impl Durable {
     /// When no thread is to be had.
     pub fn recall(&self, memories: Memories, gaps: &Ledger) -> Result<(), StartError> {
         for damage in &self.journal.found().damage {
-            tell_lost(&self.journal, gaps, damage.seqs.clone(), &damage.what);
+            let seqs = damage.seqs.clone();
+            tell_lost(&self.journal, gaps, seqs, Reason::Damaged, &damage.what);
         }
         recall(Arc::clone(&self.journal), self.began, memories)
             .map_err(environment("cannot start a thread".to_owned(), ""))
@@ -114,7 +115,14 @@ impl Durable {
     /// Writes down what pipelines could not read.
     pub fn tell_lost(&self, gaps: &Ledger) {
         for records in self.journal.take_lost() {
-            tell_lost(&self.journal, gaps, records, "they are damaged");
+            // What is older than all there is was given up, if that may be.
+            let is_older = records.end <= self.journal.first_seq();
+            let (reason, what) = match (is_older, self.config.when_full) {
+                (true, WhenFull::DropOldest) => (Reason::Dropped, "the journal was full"),
+                (true, WhenFull::Wait) => (Reason::Damaged, "they are missing"),
+                (false, _) => (Reason::Damaged, "they are damaged"),
+            };
+            tell_lost(&self.journal, gaps, records, reason, what);
         }
     }
 
@@ -167,6 +175,7 @@ impl Durable {
         if saved.cursor > 0 && saved.cursor < first {
             let (pipeline, lost) = (&config.name, first - saved.cursor);
             tracing::error!(pipeline, lost, "what it is to go on with is not in the journal");
+            self.journal.note_lost(saved.cursor..first);
         }
         let store = Arc::clone(&self.store);
         Ok(Kept { store, saved, begins_later, is_heir, every: self.config.commit_every })
@@ -233,7 +242,11 @@ impl Durable {
 
     /// What is shown of it.
     pub fn view(&self) -> DurableView {
-        DurableView { journal: Arc::clone(&self.journal), store: Arc::clone(&self.store) }
+        DurableView {
+            journal: Arc::clone(&self.journal),
+            journal_limit: self.config.max_size,
+            store: Arc::clone(&self.store),
+        }
     }
 
     /// What survives what, in plain words.

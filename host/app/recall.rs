@@ -64,10 +64,13 @@ fn read(journal: &Journal, before: u64, memories: &Memories) {
 }
 
 /// Writes down records of the journal that cannot be read any more.
-pub(super) fn tell_lost(journal: &Journal, gaps: &Ledger, records: Range<u64>, what: &str) {
-    let is_released = records.end <= journal.first_seq();
-    let reason = if is_released { Reason::Dropped } else { Reason::Damaged };
-    let what = if is_released { "the journal was full" } else { what };
+pub(super) fn tell_lost(
+    journal: &Journal,
+    gaps: &Ledger,
+    records: Range<u64>,
+    reason: Reason,
+    what: &str,
+) {
     gaps.lost(reason, records.clone(), || {
         let [before, after] = journal.around(&records);
         let id = |event: &Option<Journalled>| {

@@ -11,7 +11,7 @@ use super::screen::{Paint, counted, span};
 use super::{ConfigArgs, Exit};
 use crate::config::units;
 use crate::gap::{BEGIN, Gap};
-use crate::store::{OpenError, gaps_in};
+use crate::store::{OpenError, ReadStore};
 use crate::text::{Timestamp, format_time, now_micros};
 
 /// Arguments of `trommel gaps`.
@@ -72,12 +72,12 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
             data_dir.display()
         )));
     }
-    let gaps = gaps_in(&store).map_err(|error| match error {
+    let store = ReadStore::open(&store).map_err(|error| match error {
         OpenError::Io { .. } => Exit::environment(error),
         OpenError::Version { .. } => Exit::run_time(error),
     })?;
     let now = now_micros();
-    let gaps: Vec<Gap> = gaps.into_iter().filter(|gap| args.wants(gap, now)).collect();
+    let gaps: Vec<&Gap> = store.gaps().iter().filter(|gap| args.wants(gap, now)).collect();
     let text = match args.json {
         true => gaps.iter().map(|gap| json(gap, now) + "\n").collect(),
         false => table(&gaps, now, Paint::new(std::io::stdout().is_terminal())),
@@ -124,11 +124,11 @@ fn json(gap: &Gap, now: u64) -> String {
     .to_string()
 }
 
-fn table(gaps: &[Gap], now: u64, paint: Paint) -> String {
+fn table(gaps: &[&Gap], now: u64, paint: Paint) -> String {
     if gaps.is_empty() {
         return "no gaps\n".to_owned();
     }
-    let name = |gap: &Gap| match &*gap.source {
+    let name = |gap: &&Gap| match &*gap.source {
         "" => "-".to_owned(),
         source => format!("{source}/{}", gap.stream),
     };
@@ -193,7 +193,7 @@ mod tests {
             ..Gap::default()
         };
         let lasts = Gap { from: 9_000_000, to: None, reason: "crash".into(), ..Gap::default() };
-        let text = table(&[over.clone(), lasts], 10_000_000, Paint::new(false));
+        let text = table(&[&over, &lasts], 10_000_000, Paint::new(false));
         for part in ["hq/wids", "3.5 s", "disconnected", "after a, before b", "1.0 s", "2 gaps, 1"]
         {
             assert!(text.contains(part), "{part}: {text}");

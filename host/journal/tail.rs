@@ -58,10 +58,34 @@ impl Lost {
     }
 }
 
+/// Heads that were seen before, and what they say.
+#[derive(Default)]
+struct Heads(Vec<(Bytes, Kind, Arc<Origin>)>);
+
+impl Heads {
+    /// What a head says; `None` where it says nothing.
+    fn know(&mut self, head: Bytes) -> Option<(Kind, &Arc<Origin>)> {
+        let known = self.0.iter().position(|(known, ..)| *known == head);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let (kind, origin) = frames::parse(&head)?;
+                if self.0.len() == MAX_HEADS {
+                    self.0.clear();
+                }
+                // Its own copy: the head is a part of a large block.
+                self.0.push((Bytes::copy_from_slice(&head), kind, Arc::new(origin)));
+                self.0.len() - 1
+            }
+        };
+        self.0.get(at).map(|(_, kind, origin)| (*kind, origin))
+    }
+}
+
 impl Journal {
     /// Calls `take` with each frame before `before`, the oldest first, of the last `records` records,
     /// unless they are more than `bytes` on disk. Says when the last one came, in microseconds since
-    /// 1970; 0 if there is none.
+    /// 1970; 0 if there is none. What cannot be read is noted as lost.
     ///
     /// # Errors
     /// When the disk cannot be read; what was read until then was taken.
@@ -80,29 +104,29 @@ impl Journal {
             (first, room) = (segment.first_seq, left);
         }
         let mut reader = self.log.reader(first.max(before.saturating_sub(records)));
-        let mut heads: Vec<(Bytes, Kind, Arc<Origin>)> = Vec::new();
+        let mut heads = Heads::default();
         let mut end = 0;
         while reader.position() < before {
             let block = reader.read(usize::MAX, READ)?;
             if block.is_empty() {
                 break;
             }
+            let mut lost = block.lost;
             for record in block.records.iter().take_while(|record| record.seq < before) {
                 end = end.max(record.time_micros);
-                let Some((head, bytes)) = frames::split(record) else { continue };
-                let known = heads.iter().position(|(known, ..)| *known == head);
-                let at = known.unwrap_or_else(|| {
-                    let Some((kind, origin)) = frames::parse(&head) else { return usize::MAX };
-                    if heads.len() == MAX_HEADS {
-                        heads.clear();
+                let split = frames::split(record);
+                let known = split.and_then(|(head, bytes)| Some((heads.know(head)?, bytes)));
+                match known {
+                    Some(((kind, origin), bytes)) => {
+                        take(origin, &Frame { kind, bytes }, record.time_micros);
                     }
-                    // Its own copy: the head is a part of a large block.
-                    heads.push((Bytes::copy_from_slice(&head), kind, Arc::new(origin)));
-                    heads.len() - 1
-                });
-                if let Some((_, kind, origin)) = heads.get(at) {
-                    take(origin, &Frame { kind: *kind, bytes }, record.time_micros);
+                    None => lost.push(record.seq..record.seq + 1),
                 }
+            }
+            // What was let go meanwhile is not damaged.
+            lost.retain(|lost| lost.start >= self.log.first_seq() && lost.end <= before);
+            if !lost.is_empty() {
+                self.lost.note(&lost);
             }
         }
         Ok(end)
@@ -115,6 +139,11 @@ impl Journal {
             block.records.first().filter(|record| record.seq == seq).and_then(journalled)
         };
         [records.start.checked_sub(1).filter(|seq| *seq > 0).and_then(read), read(records.end)]
+    }
+
+    /// Notes that these records are not there.
+    pub fn note_lost(&self, records: Range<u64>) {
+        self.lost.note(&[records]);
     }
 
     /// Records that no pipeline can read any more, since this was asked last.

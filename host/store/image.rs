@@ -59,6 +59,8 @@ pub struct Image {
     pub checkpoints: [u64; 2],
     /// Dead letters that are not done with, by record: how many.
     pub letters: BTreeMap<u64, u32>,
+    /// The same of records that could not be read.
+    pub unread: BTreeMap<u64, u32>,
     /// Pipelines whose chain of commits is broken, until the next whole one.
     broken: BTreeSet<String>,
 }
@@ -179,14 +181,16 @@ impl Image {
     }
 
     fn settle(&mut self, id: LetterId) {
+        let is_read = self.letters.contains_key(&id.record);
+        let letters = if is_read { &mut self.letters } else { &mut self.unread };
         // A record all of whose letters are done with is not known any more.
-        let Some(left) = self.letters.get_mut(&id.record) else { return };
+        let Some(left) = letters.get_mut(&id.record) else { return };
         if !self.settled.insert(id) {
             return;
         }
-        *left -= 1;
+        *left = left.saturating_sub(1);
         if *left == 0 {
-            self.letters.remove(&id.record);
+            letters.remove(&id.record);
             self.settled.retain(|other| other.record != id.record);
         }
     }
@@ -194,7 +198,7 @@ impl Image {
     fn checkpoint(&mut self, number: u64, checkpoint: Checkpoint) {
         self.checkpoints =
             [number, if self.checkpoints[0] == 0 { number } else { self.checkpoints[0] }];
-        let Checkpoint { files, gaps, settled, told } = checkpoint;
+        let Checkpoint { files, gaps, settled, told, pipelines, letters } = checkpoint;
         for Written { file, parts } in files {
             let mut kept = Ranges::default();
             parts.iter().for_each(|(from, to)| kept.insert(*from, *to));
@@ -202,9 +206,27 @@ impl Image {
                 .insert(file.path, FileImage { id: (file.dev, file.ino, file.generation), kept });
         }
         gaps.into_iter().for_each(|gap| self.gap(gap));
+        for name in pipelines {
+            let lost = || Saved { is_set_back: true, ..Saved::default() };
+            self.pipelines.entry(name).or_insert_with(lost);
+        }
+        // What was done with in records that could not be read.
+        let open: BTreeMap<u64, u32> = letters.into_iter().collect();
+        self.letters.retain(|record, _| open.contains_key(record));
+        self.settled.retain(|id| open.contains_key(&id.record));
+        self.unread = open.into_iter().filter(|(at, _)| !self.letters.contains_key(at)).collect();
+        // Their counts are without those that are done with.
+        let of_unread = settled.iter().filter(|id| self.unread.contains_key(&id.record));
+        self.settled.extend(of_unread);
         // Those of records that were read stand already.
         settled.into_iter().for_each(|id| self.settle(id));
         told.into_iter().for_each(|(pipeline, upto)| self.told(pipeline, upto));
+    }
+
+    /// Gives up dead letters that cannot be read.
+    pub fn forget_unread(&mut self) {
+        self.unread.clear();
+        self.settled.retain(|id| self.letters.contains_key(&id.record));
     }
 
     /// What is not a pipeline's, to be written whole.
@@ -214,6 +236,8 @@ impl Image {
             gaps: self.gaps.clone(),
             settled: self.settled.iter().copied().collect(),
             told: self.told.iter().map(|(name, upto)| (name.clone(), *upto)).collect(),
+            pipelines: self.pipelines.keys().cloned().collect(),
+            letters: self.letters.iter().map(|(record, count)| (*record, *count)).collect(),
         }
     }
 

@@ -5,7 +5,6 @@
 mod handle;
 mod image;
 mod letters;
-mod look;
 mod ranges;
 mod read_only;
 mod records;
@@ -22,7 +21,6 @@ use std::time::{Duration, Instant};
 pub use handle::Handle;
 pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};
-pub use look::gaps_in;
 pub use ranges::Ranges;
 pub use read_only::{ReadStore, verify_store};
 pub use records::{
@@ -114,8 +112,9 @@ impl Store {
         let log = Log::open(dir, options(), 0, Box::new(|_| {}))?;
         let (mut image, lost) = replay(log.reader(log.first_seq()), dir)?;
         let mut loaded = Loaded { notes: notes(&log, &image, &lost), ..Loaded::default() };
-        loaded.is_damaged = !lost.is_empty() || !log.found().damage.is_empty();
+        loaded.is_damaged = !loaded.notes.is_empty();
         loaded.pipelines.clone_from(&image.pipelines);
+        image.forget_unread();
         for saved in image.pipelines.values_mut() {
             saved.states.clear();
             saved.alerts.clear();
@@ -379,6 +378,15 @@ fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
              from the commit before, and dead letters in them are in dead-letters.jsonl alone",
             range.start,
             range.end - 1
+        ));
+    }
+    // Those of records that are known to be lost are told of already.
+    let is_lost = |record: &u64| lost.iter().any(|range| range.contains(record));
+    let unread: Vec<_> = image.unread.iter().filter(|(record, _)| !is_lost(record)).collect();
+    if !unread.is_empty() {
+        notes.push(format!(
+            "store: its oldest records are missing; {} dead letters in them are in dead-letters.jsonl alone",
+            unread.iter().map(|(_, count)| u64::from(**count)).sum::<u64>()
         ));
     }
     let set_back = image.pipelines.iter().filter(|(_, saved)| saved.is_set_back);

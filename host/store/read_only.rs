@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::image::Image;
 use super::letters::Letters;
-use super::records::Record;
+use super::records::{Gap, Record};
 use super::{TAG, replay};
 use crate::seglog::{OpenError, ReadOnly, Report, verify_records};
 
@@ -32,6 +32,11 @@ impl ReadStore {
         let first = self.image.letters.keys().next().copied();
         let reader = self.log.reader(first.unwrap_or_else(|| self.log.last_seq() + 1));
         Letters::new(reader, self.image.letters.clone(), self.image.settled.clone())
+    }
+
+    /// Gaps, the oldest first.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.image.gaps
     }
 
     /// All records of the journal up to this one were durable once: pipelines have taken them.

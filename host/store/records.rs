@@ -48,6 +48,10 @@ pub struct Checkpoint {
     pub settled: Vec<LetterId>,
     /// The number of the last alert that was told, by pipeline.
     pub told: Vec<(String, u64)>,
+    /// The pipelines there are: of one whose own records are gone it is known that it was there.
+    pub pipelines: Vec<String>,
+    /// Dead letters that nobody is done with: how many, by record.
+    pub letters: Vec<(u64, u32)>,
 }
 
 /// How far a pipeline came, with all that goes with it.

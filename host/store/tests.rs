@@ -339,6 +339,31 @@ fn a_pipeline_whose_first_commits_are_lost_is_set_back_to_nothing() {
     assert_eq!(image.pipelines["main"].number, 0);
 }
 
+#[test]
+fn what_the_oldest_records_held_is_known_to_be_lost() {
+    let mut log: Vec<(u64, Record)> = (1..)
+        .zip([
+            commit(1, &["a", "b", "c"]),
+            commit(2, &["d"]),
+            Record::Settled(vec![LetterId { record: 1, place: 0 }]),
+        ])
+        .collect();
+    let mut image = Image::default();
+    log.iter().for_each(|(number, record)| image.apply(*number, record.clone()));
+    log.push((4, Record::Checkpoint(image.to_checkpoint())));
+    log.push((5, Record::Settled(vec![LetterId { record: 1, place: 1 }])));
+    let mut image = Image::default();
+    // Nothing tells otherwise that there were others before.
+    log.into_iter().skip(3).for_each(|(number, record)| image.apply(number, record));
+    assert_eq!(image.unread, BTreeMap::from([(1, 1), (2, 1)]));
+    assert!(image.letters.is_empty() && image.pipelines["main"].is_set_back);
+    // What was dropped in a record that is lost does not come back.
+    let mut image = Image::default();
+    let whole = [(1, commit(1, &["a"])), (3, Record::Checkpoint(Checkpoint::default()))];
+    whole.into_iter().for_each(|(number, record)| image.apply(number, record));
+    assert!(image.letters.is_empty());
+}
+
 /// A store with a history, and what its pipeline was at each commit.
 fn history(dir: &Path) -> Vec<(u64, String)> {
     let (store, _) = Store::open(dir).unwrap();

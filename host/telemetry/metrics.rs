@@ -420,8 +420,9 @@ fn disk(out: &mut Out<'_>, view: &View) -> fmt::Result {
 
 fn durable(out: &mut Out<'_>, view: &View) -> fmt::Result {
     type Get = fn(&DurableView) -> u64;
-    let families: [(&Family, Get); 5] = [
+    let families: [(&Family, Get); 6] = [
         (&names::JOURNAL_BYTES, |durable| durable.journal.bytes()),
+        (&names::JOURNAL_LIMIT, |durable| durable.journal_limit),
         (&names::JOURNAL_SEGMENTS, |durable| durable.journal.segments().len() as u64),
         (&names::JOURNAL_FULL, |durable| durable.journal.is_full().into()),
         (&names::STORE_BYTES, |durable| durable.store.bytes()),

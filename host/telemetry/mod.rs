@@ -68,6 +68,8 @@ pub struct View {
 pub struct DurableView {
     /// The journal.
     pub journal: Arc<Journal>,
+    /// The most that it may hold, bytes.
+    pub journal_limit: u64,
     /// The store beside it.
     pub store: Arc<Store>,
 }

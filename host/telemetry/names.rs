@@ -118,6 +118,8 @@ families! {
 
     JOURNAL_BYTES: Gauge "trommel_journal_bytes" []
         "Size of the journal on disk, without segments made ahead; 0 where there is none.";
+    JOURNAL_LIMIT: Gauge "trommel_journal_bytes_limit" []
+        "The most that the journal may hold; 0 where there is none.";
     JOURNAL_SEGMENTS: Gauge "trommel_journal_segments" [] "Segments of the journal.";
     JOURNAL_FULL: Gauge "trommel_journal_full" []
         "1 while the journal is full of what a pipeline has not taken, and sources wait.";

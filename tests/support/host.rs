@@ -104,6 +104,14 @@ impl HostDir {
         self.config = self.config.replace(from, to);
     }
 
+    /// Puts another source under a name, as TOML.
+    pub fn replace_source(&mut self, name: &str, toml: &str) {
+        let head = format!("[source.{name}]\n");
+        let start = self.config.find(&head).unwrap() + head.len();
+        let end = self.config[start..].find("\n[").map_or(self.config.len(), |end| start + end);
+        self.config.replace_range(start..end, toml);
+    }
+
     /// Gives a source other streams, as TOML.
     pub fn streams(&mut self, source: &str, streams: &str) {
         let table = self.config.find(&format!("[source.{source}]")).unwrap();
@@ -136,14 +144,20 @@ impl HostDir {
 
     /// Adds a source `hq` that replays these many events of a stream; they come back as lines.
     pub fn replay(&mut self, stream: &str, count: usize) -> String {
-        let file = self.path("hq.frames");
+        self.replay_as("hq", stream, count)
+    }
+
+    /// The same under another name.
+    pub fn replay_as(&mut self, name: &str, stream: &str, count: usize) -> String {
+        let file = self.path(&format!("{name}.frames"));
         let count = count.to_string();
         let mut make = Command::new(TROMMEL);
         let made = output_of(make.args(["sim", "frames", "--stream", stream, "--count", &count]));
         std::fs::write(&file, made.stdout).unwrap();
         let path = file.display();
-        let toml =
-            format!("[source.hq]\nkind = \"replay\"\npath = \"{path}\"\nstream = \"{stream}\"\n");
+        let toml = format!(
+            "[source.{name}]\nkind = \"replay\"\npath = \"{path}\"\nstream = \"{stream}\"\n"
+        );
         self.add(&toml);
         let mut decode = Command::new(TROMMEL);
         let lines = output_of(decode.args(["decode", "--framed", "--stream", stream]).arg(&file));
