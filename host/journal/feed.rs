@@ -91,6 +91,11 @@ impl Feed {
         }
     }
 
+    /// Whether something was there already, and is not counted yet.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|left| left.reader.position() <= left.upto)
+    }
+
     /// Counts some of what was there already as received: how many frames; `None` when all is counted. It is
     /// read for that, so all of it takes a while where it is much.
     ///

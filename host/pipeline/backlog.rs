@@ -1,5 +1,6 @@
 //! Counts what a pipeline finds in the journal when it begins, on its own thread: meanwhile the host starts,
-//! and its sources receive. Key function: [`count`].
+//! and its sources receive. It is
+//! held until then. Key function: [`count`].
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,12 @@ use super::input::Intake;
 const TELL_EVERY: Duration = Duration::from_secs(2);
 /// How long after a failure it is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// What keeps a pipeline from beginning, in words, if it is that something has to be counted.
+pub(super) fn why(intake: &Intake) -> Option<String> {
+    let is_there = matches!(intake, Intake::Feed(feed) if feed.has_backlog());
+    is_there.then(|| "it counts what the journal holds for it".to_owned())
+}
 
 /// Counts what is there as received, unless the host has to end first. Nothing is taken before, so that
 /// never more is settled than was received.

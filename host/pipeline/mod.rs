@@ -153,7 +153,7 @@ impl Pending {
     pub fn start(self, shared: Shared) -> std::io::Result<Pipeline> {
         let PipelineConfig { name, from, through, .. } = self.config;
         let is_built_in = from.iter().any(|source| source == BUILT_IN_SOURCE);
-        let held = Arc::new(Mutex::new(None));
+        let held = Arc::new(Mutex::new(backlog::why(&self.intake)));
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let meter = Arc::new(PipelineMeter::default());
         let ended = CancellationToken::new();
