@@ -82,12 +82,11 @@ impl Image {
     }
 
     fn commit(&mut self, number: u64, commit: Commit) {
-        let Commit { pipeline, letters, settled, .. } = &commit;
+        let Commit { pipeline, letters, .. } = &commit;
         // Dead letters stand for themselves, wherever the pipeline goes on.
         if !letters.is_empty() {
             self.letters.insert(number, letters.len() as u32);
         }
-        settled.iter().for_each(|id| self.settle(*id));
         let saved = self.pipelines.entry(pipeline.clone()).or_default();
         let follows = commit.is_whole || commit.number == saved.number + 1;
         if !follows || (self.broken.contains(pipeline) && !commit.is_whole) {
@@ -131,6 +130,8 @@ impl Image {
         for Written { file, parts } in commit.files {
             self.written(file, &parts);
         }
+        // Only with what became of them: else the lines that they became are cut off, and they are lost.
+        commit.settled.into_iter().for_each(|id| self.settle(id));
     }
 
     fn written(&mut self, file: FileId, parts: &[(u64, u64)]) {

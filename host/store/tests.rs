@@ -337,6 +337,23 @@ fn a_pipeline_whose_first_commits_are_lost_is_set_back_to_nothing() {
     assert_eq!(image.pipelines["main"].number, 0);
 }
 
+#[test]
+fn what_was_redriven_stays_a_dead_letter_where_what_became_of_it_is_lost() {
+    let redriven = |number| {
+        let Record::Commit(commit) = commit(number, &[]) else { unreachable!() };
+        Record::Commit(Commit { settled: vec![LetterId { record: 1, place: 0 }], ..commit })
+    };
+    let Record::Commit(first) = commit(1, &["bad"]) else { unreachable!() };
+    let first = Commit { is_whole: true, ..first };
+    for (number, is_open) in [(2, false), (3, true)] {
+        let mut image = Image::default();
+        image.apply(1, Record::Commit(first.clone()));
+        // With 3, the commit before cannot be read, so that the pipeline goes back.
+        image.apply(3, redriven(number));
+        assert_eq!(image.letters.contains_key(&1), is_open, "commit {number}");
+    }
+}
+
 /// A store with a history, and what its pipeline was at each commit.
 fn history(dir: &Path) -> Vec<(u64, String)> {
     let (store, _) = Store::open(dir).unwrap();
