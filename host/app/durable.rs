@@ -11,7 +11,7 @@ use crate::dir::sync_dir;
 use crate::gap::Ledger;
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
-use crate::store::{Commit, Loaded, Record, Saved, Store};
+use crate::store::{CARRY_AFTER, Commit, Loaded, Record, Saved, Store};
 use crate::telemetry::DurableView;
 use crate::text::now_micros;
 
@@ -206,6 +206,9 @@ impl Durable {
 
     /// Lets go of what is not needed, and tells of what is wrong.
     pub fn look_after(&mut self) {
+        if let Err(error) = self.store.carry(CARRY_AFTER) {
+            tracing::error!(%error, "the store cannot be read; it is tried again");
+        }
         let floor = self.store.journal_floor().unwrap_or(u64::MAX);
         let room = self.retention.look(&self.journal, floor, now_micros());
         if let Room::Dropped(lost) = &room {

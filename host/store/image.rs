@@ -126,7 +126,9 @@ impl Image {
             }
         }
         let told = self.told.get(&commit.pipeline).copied().unwrap_or(0);
-        saved.news.extend(commit.news.into_iter().filter(|news| news.number > told));
+        // One that was written again holds what was there before.
+        let known = saved.news.last().map_or(told, |last| last.number.max(told));
+        saved.news.extend(commit.news.into_iter().filter(|news| news.number > known));
         for Written { file, parts } in commit.files {
             self.written(file, &parts);
         }
