@@ -12,7 +12,7 @@ use crate::dir::sync_dir;
 use crate::gap::{Ledger, Reason};
 use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
-use crate::store::{Commit, Loaded, Record, Saved, Store};
+use crate::store::{CARRY_AFTER, Commit, Loaded, Record, Saved, Store};
 use crate::telemetry::DurableView;
 use crate::text::now_micros;
 
@@ -65,7 +65,9 @@ impl Durable {
         for note in &notes {
             tracing::error!("{note}");
         }
-        let certified = pipelines.values().map(|saved| saved.cursor).max().unwrap_or(1) - 1;
+        // One of which nothing can be read has none.
+        let cursors = pipelines.values().map(|saved| saved.cursor);
+        let certified = cursors.max().unwrap_or(0).saturating_sub(1);
         let journal = Journal::open(&part("journal")?, config, certified).map_err(unusable)?;
         for damage in &journal.found().damage {
             let (file, offset, what) = (&damage.file, damage.offset, &damage.what);
@@ -166,6 +168,10 @@ impl Durable {
         }
         let oldest = config.begin == Begin::Oldest || self.is_forgetful;
         let known = self.saved.remove(&config.name);
+        // One of which nothing can be read takes all there is; that is noted too, so that nothing is let
+        // go before.
+        let oldest = oldest || known.is_some();
+        let known = known.filter(|saved| saved.cursor > 0);
         let begins_later = known.is_none() && !oldest;
         let saved = match known {
             Some(saved) => saved,
@@ -210,6 +216,9 @@ impl Durable {
 
     /// Lets go of what is not needed, and tells of what is wrong.
     pub fn look_after(&mut self) {
+        if let Err(error) = self.store.carry(CARRY_AFTER) {
+            tracing::error!(%error, "the store cannot be read; it is tried again");
+        }
         let floor = self.store.journal_floor().unwrap_or(u64::MAX);
         let room = self.retention.look(&self.journal, floor, now_micros());
         if let Room::Dropped(lost) = &room {
@@ -269,5 +278,41 @@ impl Durable {
         if let Err(error) = self.store.close(left()) {
             tracing::error!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Chunk, Frame, Origin};
+
+    #[test]
+    fn a_pipeline_of_which_nothing_can_be_read_takes_all_there_is_and_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig::default();
+        {
+            let durable = Durable::open(dir.path(), &config).unwrap();
+            let origin = Arc::new(Origin { source: "hq".into(), stream: "t".into() });
+            let frames = (0..7).map(|n| Frame::binary(vec![n])).collect();
+            durable.journal.try_put(&Chunk::new(origin, frames)).unwrap();
+            // What came before this one is not there.
+            let commit =
+                Commit { pipeline: "main".to_owned(), number: 5, cursor: 6, ..Commit::default() };
+            durable.store.write(Record::Commit(commit), &|| false).unwrap();
+            durable.close();
+        }
+        let mut durable = Durable::open(dir.path(), &config).unwrap();
+        assert_eq!(durable.journal.found().damage, []);
+        assert_eq!((durable.journal.first_seq(), durable.journal.next_seq()), (1, 8));
+        let pipeline = PipelineConfig {
+            name: "main".to_owned(),
+            from: vec!["hq".to_owned()],
+            through: None,
+            to: Vec::new(),
+            begin: Begin::Now,
+        };
+        let kept = durable.kept(&pipeline, false).unwrap();
+        assert_eq!((kept.saved.cursor, kept.begins_later), (1, false));
+        assert_eq!(durable.store.journal_floor(), Some(1));
     }
 }

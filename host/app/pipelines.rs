@@ -146,7 +146,6 @@ impl Pipelines {
             Some(durable) => {
                 let kept = durable.kept(config, self.has(&config.name))?;
                 Pending::from_journal(config.clone(), sinks, &durable.journal, kept)
-                    .map_err(environment("cannot read the journal".to_owned(), ""))?
             }
             None => Pending::new(config.clone(), sinks),
         };

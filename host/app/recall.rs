@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::gap::{Gap, Ledger, Reason, Recall};
 use crate::journal::{Journal, Journalled};
@@ -12,6 +12,11 @@ use crate::text::now_micros;
 
 /// How much of the journal is read for it, on disk.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// How often it is told how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+/// After how many frames the clock is looked at.
+const LOOK_EVERY: u64 = 1 << 14;
 
 /// Streams by the names of source and stream.
 pub(super) type Memories = Vec<((String, String), Arc<Memory>)>;
@@ -41,7 +46,7 @@ fn read(journal: &Journal, before: u64, memories: &Memories) {
     let begun = Instant::now();
     let recalls = memories.iter().map(|(name, memory)| (name, memory, memory.gaps.recall()));
     let mut recalls: Vec<(&(String, String), &Arc<Memory>, Recall)> = recalls.collect();
-    let mut frames = 0_u64;
+    let (mut frames, mut told) = (0_u64, begun);
     let end = journal.tail(before, WINDOW as u64, MAX_BYTES, |origin, frame, time| {
         let is_its = |(source, stream): &(String, String)| {
             *source == *origin.source && *stream == *origin.stream
@@ -49,6 +54,13 @@ fn read(journal: &Journal, before: u64, memories: &Memories) {
         if let Some((_, memory, recall)) = recalls.iter_mut().find(|(name, ..)| is_its(name)) {
             memory.recall(recall, frame, time);
             frames += 1;
+        }
+        if frames % LOOK_EVERY == 0 && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            tracing::info!(
+                frames,
+                "reads back what streams brought last; they are connected after that"
+            );
         }
     });
     let end = end.unwrap_or_else(|error| {

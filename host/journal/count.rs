@@ -149,25 +149,38 @@ impl Counting {
     }
 }
 
-/// How many records there are through this one that are wanted. Those that cannot be read count too:
-/// they were received.
-pub(super) fn backlog(reader: &mut Reader, upto: u64, interests: &Interests) -> io::Result<u64> {
-    let mut count = 0;
-    let mut last: Option<(bytes::Bytes, bool)> = None;
-    let (mut sources, mut until) = interests.at(reader.position());
-    while reader.position() <= upto {
-        let block = reader.read(usize::MAX, READ)?;
-        if block.is_empty() {
-            break;
+/// What a pipeline finds in the journal when it begins, as far as it is not counted yet. To know what of it is
+/// wanted, it is read.
+pub(super) struct Backlog {
+    pub reader: Reader,
+    /// The last record of it.
+    pub upto: u64,
+    pub interests: Arc<Interests>,
+    pub tally: Arc<Tally>,
+}
+
+impl Backlog {
+    /// Counts some more of it: how many; `None` when all is counted. Records that cannot be read count too:
+    /// they were received.
+    ///
+    /// # Errors
+    /// The journal cannot be read. It may be tried again: nothing is counted twice, or passed over.
+    pub fn step(&mut self) -> io::Result<Option<u64>> {
+        let (upto, position) = (self.upto, self.reader.position());
+        if position > upto {
+            return Ok(None);
         }
-        count += block
-            .lost
-            .iter()
-            .map(|lost| lost.end.min(upto + 1).saturating_sub(lost.start))
-            .sum::<u64>();
+        let block = self.reader.read(usize::MAX, READ)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        let lost = block.lost.iter().map(|lost| lost.end.min(upto + 1).saturating_sub(lost.start));
+        let mut count = lost.sum::<u64>();
+        let (mut sources, mut until) = self.interests.at(position);
+        let mut last: Option<(bytes::Bytes, bool)> = None;
         for record in block.records.iter().filter(|record| record.seq <= upto) {
             if record.seq >= until {
-                (sources, until) = interests.at(record.seq);
+                (sources, until) = self.interests.at(record.seq);
                 last = None;
             }
             let Some((head, _)) = frames::split(record) else {
@@ -187,6 +200,7 @@ pub(super) fn backlog(reader: &mut Reader, upto: u64, interests: &Interests) -> 
             };
             count += u64::from(is_wanted);
         }
+        self.tally.receive(count);
+        Ok(Some(count))
     }
-    Ok(count)
 }

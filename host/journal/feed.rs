@@ -1,6 +1,7 @@
 //! A pipeline's way out of the journal: the frames of its sources in order, whoever else reads. Key
 //! type: [`Feed`].
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::count::{Counting, Interests};
+use super::count::{Backlog, Counting, Interests};
 use super::frames;
 use super::tail::Lost;
 use crate::frame::{Chunk, Frame, Kind, Origin};
@@ -31,6 +32,8 @@ pub struct Feed {
     end: watch::Receiver<Option<u64>>,
     interests: Arc<Interests>,
     counting: Arc<Counting>,
+    /// What was there already and is not counted.
+    backlog: Option<Backlog>,
     sources: Arc<[String]>,
     /// From this record on others may be wanted.
     until: u64,
@@ -66,14 +69,16 @@ impl Feed {
     pub(super) fn new(
         reader: Reader,
         counting: Arc<Counting>,
-        interests: Arc<Interests>,
+        backlog: Backlog,
         lost: Arc<Lost>,
     ) -> Self {
+        let interests = Arc::clone(&backlog.interests);
         let (sources, until) = interests.at(reader.position());
         Feed {
             reader,
             durable: counting.watch(),
             counting,
+            backlog: Some(backlog),
             end: watch::Sender::new(None).subscribe(),
             interests,
             sources,
@@ -84,6 +89,25 @@ impl Feed {
             failed: None,
             lost,
         }
+    }
+
+    /// Whether something was there already, and is not counted yet.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|left| left.reader.position() <= left.upto)
+    }
+
+    /// Counts some of what was there already as received: how many frames; `None` when all is counted. It is
+    /// read for that, so all of it takes a while where it is much.
+    ///
+    /// # Errors
+    /// The journal cannot be read. It may be tried again.
+    pub fn count(&mut self) -> io::Result<Option<u64>> {
+        let Some(backlog) = &mut self.backlog else { return Ok(None) };
+        let counted = backlog.step()?;
+        if counted.is_none() {
+            self.backlog = None;
+        }
+        Ok(counted)
     }
 
     /// The way to end it.

@@ -24,7 +24,7 @@ pub use frames::{Read, read};
 pub use retention::{Kept, Retention};
 pub use tail::Journalled;
 
-use self::count::Counting;
+use self::count::{Backlog, Counting};
 use crate::config::JournalConfig;
 use crate::frame::Chunk;
 pub use crate::seglog::{AppendError, Damage, Found, NotClosed, OpenError, Report, SegmentInfo};
@@ -108,19 +108,16 @@ impl Journal {
         Ok(())
     }
 
-    /// A pipeline's way out of it, from a record on, for frames of these sources. What is there
-    /// already counts as received; what comes is counted when it is durable.
-    ///
-    /// # Errors
-    /// When what is there cannot be read.
-    pub fn feed(&self, from: u64, sources: &[String], tally: &Arc<Tally>) -> std::io::Result<Feed> {
+    /// A pipeline's way out of it, from a record on, for frames of these sources. What comes is counted
+    /// as received when it is durable; what is there already by [`Feed::count`], before any is taken.
+    pub fn feed(&self, from: u64, sources: &[String], tally: &Arc<Tally>) -> Feed {
         let from = from.clamp(self.log.first_seq(), self.log.next_seq());
         let interests = Arc::new(Interests::new(sources));
         let upto = self.counting.subscribe(&interests, tally);
-        let mut reader = self.log.reader(from);
-        tally.receive(count::backlog(&mut reader, upto, &interests)?);
-        let lost = Arc::clone(&self.lost);
-        Ok(Feed::new(self.log.reader(from), Arc::clone(&self.counting), interests, lost))
+        let reader = || self.log.reader(from);
+        let (interests, tally) = (Arc::clone(&interests), Arc::clone(tally));
+        let backlog = Backlog { reader: reader(), upto, interests, tally };
+        Feed::new(reader(), Arc::clone(&self.counting), backlog, Arc::clone(&self.lost))
     }
 
     /// Calls this with the number that the next record gets, while none is appended: what is said of

@@ -2,6 +2,7 @@
 //! plugin does to its pipeline it does to no other. Knows traits for plugins and sinks, no wasm.
 //! Key types: [`Pipeline`], [`Input`].
 
+mod backlog;
 mod chain;
 mod deliver;
 mod draft;
@@ -102,23 +103,16 @@ pub struct Pending {
 
 impl Pending {
     /// Gives a pipeline a way out of the journal, from a record on, and what was kept of it.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
     pub fn from_journal(
         config: PipelineConfig,
         sinks: Vec<SharedSink>,
         journal: &Arc<Journal>,
         kept: Kept,
-    ) -> std::io::Result<(Pending, Close)> {
+    ) -> (Pending, Close) {
         let tally = Arc::new(Tally::default());
         // One that begins with what comes takes nothing until it is told from where on.
         let sources = if kept.begins_later { &[][..] } else { &config.from };
-        let mut feed = journal.feed(kept.saved.cursor, sources, &tally)?;
-        let held = tally.counts().received;
-        if held > 0 {
-            tracing::info!(pipeline = config.name, held, "goes on with what the journal holds");
-        }
+        let mut feed = journal.feed(kept.saved.cursor, sources, &tally);
         let close = Close::Feed {
             end: feed.end(),
             interests: Arc::clone(feed.interests()),
@@ -127,7 +121,7 @@ impl Pending {
         let queue = Queue::Feed(Arc::clone(&tally), feed.taken());
         let intake = Intake::Feed(Box::new(feed));
         let (predecessors, kept) = (Vec::new(), Some(kept));
-        Ok((Pending { config, sinks, predecessors, intake, queue, tally, kept }, close))
+        (Pending { config, sinks, predecessors, intake, queue, tally, kept }, close)
     }
 
     /// Makes the way into a pipeline where there is no journal.
@@ -159,7 +153,7 @@ impl Pending {
     pub fn start(self, shared: Shared) -> std::io::Result<Pipeline> {
         let PipelineConfig { name, from, through, .. } = self.config;
         let is_built_in = from.iter().any(|source| source == BUILT_IN_SOURCE);
-        let held = Arc::new(Mutex::new(None));
+        let held = Arc::new(Mutex::new(backlog::why(&self.intake)));
         let pauses = Arc::new(Histogram::new(crate::histogram::SHORT));
         let meter = Arc::new(PipelineMeter::default());
         let ended = CancellationToken::new();

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Shared;
+use super::backlog;
 use super::halving::Stopped;
 use super::input::Intake;
 use super::keeping::{Keeping, due};
@@ -77,6 +78,7 @@ impl Worker {
         let _entered = runtime.enter();
         let mut clock = interval_at(Instant::now() + TICK, TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        backlog::count(&self.name, &mut self.intake, &self.shared);
         let may_begin =
             runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));
         self.predecessors.clear();

@@ -84,12 +84,11 @@ impl Image {
     }
 
     fn commit(&mut self, number: u64, commit: Commit) {
-        let Commit { pipeline, letters, settled, .. } = &commit;
+        let Commit { pipeline, letters, .. } = &commit;
         // Dead letters stand for themselves, wherever the pipeline goes on.
         if !letters.is_empty() {
             self.letters.insert(number, letters.len() as u32);
         }
-        settled.iter().for_each(|id| self.settle(*id));
         let saved = self.pipelines.entry(pipeline.clone()).or_default();
         let follows = commit.is_whole || commit.number == saved.number + 1;
         if !follows || (self.broken.contains(pipeline) && !commit.is_whole) {
@@ -129,10 +128,14 @@ impl Image {
             }
         }
         let told = self.told.get(&commit.pipeline).copied().unwrap_or(0);
-        saved.news.extend(commit.news.into_iter().filter(|news| news.number > told));
+        // One that was written again holds what was there before.
+        let known = saved.news.last().map_or(told, |last| last.number.max(told));
+        saved.news.extend(commit.news.into_iter().filter(|news| news.number > known));
         for Written { file, parts } in commit.files {
             self.written(file, &parts);
         }
+        // Only with what became of them: else the lines that they became are cut off, and they are lost.
+        commit.settled.into_iter().for_each(|id| self.settle(id));
     }
 
     fn written(&mut self, file: FileId, parts: &[(u64, u64)]) {

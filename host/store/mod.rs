@@ -2,6 +2,7 @@
 //! letters, alerts, gaps, and what of the files it wrote is there to stay. A log of records, each of
 //! them written whole or not at all. Boundary: one directory. Key types: [`Store`], [`Record`].
 
+mod carry;
 mod handle;
 mod image;
 mod letters;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+pub use carry::CARRY_AFTER;
 pub use handle::Handle;
 pub use image::{FileImage, Saved};
 pub use letters::{Letters, Stored};

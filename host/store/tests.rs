@@ -364,6 +364,78 @@ fn what_the_oldest_records_held_is_known_to_be_lost() {
     assert!(image.letters.is_empty());
 }
 
+#[test]
+fn what_was_redriven_stays_a_dead_letter_where_what_became_of_it_is_lost() {
+    let redriven = |number| {
+        let Record::Commit(commit) = commit(number, &[]) else { unreachable!() };
+        Record::Commit(Commit { settled: vec![LetterId { record: 1, place: 0 }], ..commit })
+    };
+    let Record::Commit(first) = commit(1, &["bad"]) else { unreachable!() };
+    let first = Commit { is_whole: true, ..first };
+    for (number, is_open) in [(2, false), (3, true)] {
+        let mut image = Image::default();
+        image.apply(1, Record::Commit(first.clone()));
+        // With 3, the commit before cannot be read, so that the pipeline goes back.
+        image.apply(3, redriven(number));
+        assert_eq!(image.letters.contains_key(&1), is_open, "commit {number}");
+    }
+}
+
+#[test]
+fn a_pipeline_that_waits_does_not_hold_what_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let set = |value: String| {
+        vec![("p".to_owned(), vec![Change { key: "k".to_owned(), value: Some(value), set: 0 }])]
+    };
+    let news = |number| News { number, subject: "s".to_owned(), data: "{}".to_owned() };
+    for number in 1..=2 {
+        let stuck = Commit {
+            pipeline: "stuck".to_owned(),
+            number,
+            cursor: 40 + number,
+            is_whole: number == 1,
+            states: set(format!("v{number}")),
+            news: vec![news(number)],
+            ..Commit::default()
+        };
+        store.write(Record::Commit(stuck), &never).unwrap();
+    }
+    store.write(Record::Told { pipeline: "stuck".to_owned(), upto: 1 }, &never).unwrap();
+    let (mut largest, mut number) = (0, 0);
+    for _ in 0..30 {
+        number += 1;
+        let busy = Commit {
+            pipeline: "busy".to_owned(),
+            number,
+            cursor: 100 + number,
+            is_whole: true,
+            states: set("x".repeat(2 << 20)),
+            ..Commit::default()
+        };
+        store.write(Record::Commit(busy), &never).unwrap();
+        store.carry(12 << 20).unwrap();
+        largest = largest.max(store.bytes());
+    }
+    assert!(largest < 40 << 20, "{largest} bytes");
+    // It goes on as if nothing had been.
+    let more = Commit {
+        pipeline: "stuck".to_owned(),
+        number: 3,
+        cursor: 43,
+        news: vec![news(3)],
+        ..Commit::default()
+    };
+    store.write(Record::Commit(more), &never).unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    assert_eq!(loaded.notes, Vec::<String>::new());
+    let stuck = &loaded.pipelines["stuck"];
+    assert_eq!((stuck.number, stuck.cursor, stuck.is_set_back), (3, 43, false));
+    assert_eq!(stuck.states["p"]["k"].value.as_deref(), Some("v2"));
+    assert_eq!(stuck.news.iter().map(|news| news.number).collect::<Vec<_>>(), [2, 3]);
+}
+
 /// A store with a history, and what its pipeline was at each commit.
 fn history(dir: &Path) -> Vec<(u64, String)> {
     let (store, _) = Store::open(dir).unwrap();

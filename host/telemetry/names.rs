@@ -40,7 +40,7 @@ families! {
     REDRIVEN: Counter "trommel_redriven" ["pipeline"]
         "Dead letters that were taken again. They count as received again.";
     HELD: Gauge "trommel_pipeline_held" ["pipeline"]
-        "1 while the pipeline waits for a plugin that should be there and is not.";
+        "1 while the pipeline cannot begin or go on: a plugin is not there, or what the journal holds is being counted.";
     BATCHES: Counter "trommel_batches" ["pipeline"] "Batches that were settled.";
     LATENCY: Histogram "trommel_event_to_sink_seconds" ["pipeline"]
         "From the read of a frame off the wire to the end of its batch's delivery, once per frame.";

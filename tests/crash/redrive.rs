@@ -59,7 +59,9 @@ impl Left {
         // It may not live to answer.
         command(&host.dir, &["dlq", "redrive", "--all"]);
         let reached = preload.trace().iter().any(|op| op.fate != "ok");
-        host.running.signal(Signal::KILL);
+        if host.running.ended().is_none() {
+            host.running.signal(Signal::KILL);
+        }
         host.running.wait();
 
         let mut host = host.dir.run();

@@ -226,7 +226,8 @@ fn life(kind: Kind, places: &Places, rng: &mut StdRng) -> Life {
             if rng.random_bool(0.5) {
                 ending.by = By::Power;
             }
-            format!("error={},errno={errno},{extent},drop={drop}", point(places, None, rng))
+            let point = point(places, None, rng);
+            format!("error={point},errno={errno},{extent},drop={drop}")
         }
         Kind::Full => String::new(),
     };

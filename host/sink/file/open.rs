@@ -35,6 +35,8 @@ pub(super) struct OpenFile {
     end: u64,
     /// Whether there may be a part of a batch after it.
     is_torn: bool,
+    /// Whether the last write failed.
+    has_failed: bool,
     /// When it was begun.
     begun: SystemTime,
     /// When to look for it next.
@@ -81,6 +83,7 @@ impl OpenFile {
             handle,
             store: store.cloned(),
             is_torn: false,
+            has_failed: false,
             look_at: Instant::now() + LOOK,
             rotating: None,
         };
@@ -99,6 +102,9 @@ impl OpenFile {
     /// # Errors
     /// Why they cannot be written. Nothing of them is left in the file, or the next try takes it back.
     pub fn append(&mut self, bytes: &[u8], may_wait: bool) -> io::Result<Appended> {
+        if !self.is_regular && self.has_failed {
+            self.look_for_another()?;
+        }
         if self.is_regular {
             self.settle()?;
             if self.is_due(bytes.len() as u64) {
@@ -123,6 +129,7 @@ impl OpenFile {
         } else {
             (&self.handle.file).write_all(bytes)
         };
+        self.has_failed = written.is_err();
         if let Err(error) = written {
             self.is_torn = self.is_regular;
             return Err(match self.is_torn.then(|| self.take_back()) {
@@ -224,8 +231,22 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Begins anew where a pipe or device that cannot be written is not at its path any more.
+    fn look_for_another(&mut self) -> io::Result<()> {
+        let ours = self.handle.file.metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+            Ok(_) => self.begin_anew("something else is in its place"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.begin_anew("it was moved or removed")
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn reopen(&mut self) -> io::Result<()> {
         self.handle = handle::open(&self.path, self.store.as_ref())?;
+        self.is_regular = self.handle.file.metadata()?.is_file();
         self.end = self.handle.end();
         Ok(())
     }
@@ -320,6 +341,21 @@ mod tests {
         OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
         write_after_look("d\n");
         assert_eq!(text(&path), "d\n");
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_written_may_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut file = OpenFile::open(&path, None, None).unwrap();
+        for _ in 0..2 {
+            assert!(file.append(b"a\n", false).is_err());
+        }
+        std::fs::remove_file(&path).unwrap();
+        write(&mut file, "a\n");
+        write(&mut file, "b\n");
+        assert_eq!(text(&path), "a\nb\n");
     }
 
     #[test]
