@@ -88,7 +88,6 @@ impl Store {
             is_whole: true,
             states: changes.collect(),
             alerts: raised.collect(),
-            news: saved.news.clone(),
             ..Commit::default()
         };
         self.append(&mut inner, &mut Record::Commit(commit)).map(|_| true)

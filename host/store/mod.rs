@@ -120,7 +120,6 @@ impl Store {
         for saved in image.pipelines.values_mut() {
             saved.states.clear();
             saved.alerts.clear();
-            saved.news.clear();
         }
         let next_gap = image.gaps.iter().map(|gap| gap.number + 1).max().unwrap_or(1);
         let inner = Inner {
@@ -340,17 +339,19 @@ impl Inner {
         // The pipeline itself has these.
         commit.states.clear();
         commit.alerts.clear();
-        commit.news.clear();
         record
     }
 }
 
-/// A record as bytes; a whole commit with all that is known of files before what it says itself.
+/// A record as bytes; a whole commit with all that is known of files, and with the alerts that are not
+/// told yet, before what it says itself.
 fn encode(image: &Image, record: &mut Record) -> Vec<u8> {
     let own = match record {
         Record::Commit(commit) if commit.is_whole => {
-            let own = commit.files.clone();
+            let own = (commit.files.clone(), commit.news.clone());
             commit.files.splice(..0, image.all_files());
+            let untold = image.pipelines.get(&commit.pipeline).map(|saved| saved.news.clone());
+            commit.news.splice(..0, untold.unwrap_or_default());
             Some(own)
         }
         _ => None,
@@ -361,7 +362,7 @@ fn encode(image: &Image, record: &mut Record) -> Vec<u8> {
         Vec::new()
     });
     if let (Some(own), Record::Commit(commit)) = (own, record) {
-        commit.files = own;
+        (commit.files, commit.news) = own;
     }
     bytes
 }

@@ -382,6 +382,31 @@ fn what_was_redriven_stays_a_dead_letter_where_what_became_of_it_is_lost() {
 }
 
 #[test]
+fn alerts_that_are_not_told_yet_are_in_every_whole_commit() {
+    let mut image = Image::default();
+    let news = |number| News { number, subject: "s".to_owned(), data: "{}".to_owned() };
+    let mut last = Vec::new();
+    for number in 1..=4 {
+        let whole = Commit {
+            pipeline: "main".to_owned(),
+            number,
+            is_whole: true,
+            news: vec![news(number)],
+            ..Commit::default()
+        };
+        let mut record = Record::Commit(whole);
+        last = super::encode(&image, &mut record);
+        image.apply(number, record);
+        let told = number.saturating_sub(2);
+        image.apply(10 + number, Record::Told { pipeline: "main".to_owned(), upto: told });
+    }
+    let mut image = Image::default();
+    image.apply(1, postcard::from_bytes(&last).unwrap());
+    let left: Vec<_> = image.pipelines["main"].news.iter().map(|news| news.number).collect();
+    assert_eq!(left, [2, 3, 4]);
+}
+
+#[test]
 fn a_pipeline_that_waits_does_not_hold_what_others_write() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
