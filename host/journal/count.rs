@@ -177,13 +177,13 @@ impl Backlog {
         let lost = block.lost.iter().map(|lost| lost.end.min(upto + 1).saturating_sub(lost.start));
         let mut count = lost.sum::<u64>();
         let (mut sources, mut until) = self.interests.at(position);
-        let mut last: Option<(bytes::Bytes, bool)> = None;
+        let mut last: Option<(&[u8], bool)> = None;
         for record in block.records.iter().filter(|record| record.seq <= upto) {
             if record.seq >= until {
                 (sources, until) = self.interests.at(record.seq);
                 last = None;
             }
-            let Some((head, _)) = frames::split(record) else {
+            let Some(head) = frames::head_of(record) else {
                 // Lost to everybody, as it is to who takes it.
                 count += 1;
                 continue;
@@ -191,7 +191,7 @@ impl Backlog {
             let is_wanted = match &last {
                 Some((known, is_wanted)) if *known == head => *is_wanted,
                 _ => {
-                    let origin = frames::parse(&head).map(|(_, origin)| origin);
+                    let origin = frames::parse(head).map(|(_, origin)| origin);
                     let is_wanted = origin
                         .is_none_or(|origin| sources.iter().any(|name| **name == *origin.source));
                     last = Some((head, is_wanted));

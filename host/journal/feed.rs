@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::sync::watch;
 
 use super::count::{Backlog, Counting, Interests};
@@ -189,14 +189,15 @@ impl Feed {
         if let Some(first) = block.records.first().filter(|_| is_changed) {
             self.look_at_interests(first.seq);
         }
-        for record in block.records {
+        for mut record in block.records {
             if record.seq >= self.until {
                 self.look_at_interests(record.seq);
             }
-            let Some((head, bytes)) = frames::split(&record) else {
+            let Some(head) = frames::head_of(&record) else {
                 taken.lost.push(record.seq..record.seq + 1);
                 continue;
             };
+            let at = head.len();
             let Some(known) = self.known(head) else {
                 taken.lost.push(record.seq..record.seq + 1);
                 continue;
@@ -204,7 +205,9 @@ impl Feed {
             if !known.is_wanted {
                 continue;
             }
-            let frame = Frame { kind: known.kind, bytes };
+            // In place: counting who holds a block costs as much as the rest of this.
+            record.payload.advance(at);
+            let frame = Frame { kind: known.kind, bytes: record.payload };
             match taken.chunks.last_mut() {
                 Some(chunk) if Arc::ptr_eq(&chunk.origin, &known.origin) => {
                     chunk.frames.push(frame)
@@ -232,11 +235,11 @@ impl Feed {
     }
 
     /// What a head says; `None` where it says nothing.
-    fn known(&mut self, head: Bytes) -> Option<&Known> {
-        if let Some(place) = self.heads.iter().position(|known| known.head == head) {
+    fn known(&mut self, head: &[u8]) -> Option<&Known> {
+        if let Some(place) = self.heads.iter().position(|known| *known.head == *head) {
             return self.heads.get(place);
         }
-        let (kind, origin) = frames::parse(&head)?;
+        let (kind, origin) = frames::parse(head)?;
         let is_wanted = self.sources.iter().any(|name| **name == *origin.source);
         let same = self.heads.iter().find(|known| *known.origin == origin);
         let origin = same.map_or_else(|| Arc::new(origin), |known| Arc::clone(&known.origin));
@@ -244,7 +247,7 @@ impl Feed {
             self.heads.clear();
         }
         // Its own copy: the head is a part of a large block.
-        let head = Bytes::copy_from_slice(&head);
+        let head = Bytes::copy_from_slice(head);
         self.heads.push(Known { head, kind, origin, is_wanted });
         self.heads.last()
     }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Entry, Record};
@@ -75,14 +74,15 @@ pub struct Read {
     pub frame: Frame,
 }
 
-/// The head of a record and the frame after it; `None` where it is no record of ours.
-pub(super) fn split(record: &Record) -> Option<(Bytes, Bytes)> {
+/// The head of a record, after which the frame stands; `None` where it is no record of ours.
+#[inline]
+pub(super) fn head_of(record: &Record) -> Option<&[u8]> {
     let payload = &record.payload;
     let length = usize::from(u16::from_le_bytes(payload.get(..2)?.try_into().ok()?));
     if record.tag != TAG || length < 7 || length > payload.len() {
         return None;
     }
-    Some((payload.slice(..length), payload.slice(length..)))
+    payload.get(..length)
 }
 
 /// What a head says.
@@ -110,7 +110,8 @@ pub(super) fn parse(head: &[u8]) -> Option<(Kind, Origin)> {
 
 /// Reads a record; `None` where it is no record of ours.
 pub fn read(record: &Record) -> Option<Read> {
-    let (head, bytes) = split(record)?;
+    let head = head_of(record)?;
+    let bytes = record.payload.slice(head.len()..);
     let (kind, origin) = parse(&head)?;
     Some(Read { origin: Arc::new(origin), frame: Frame { kind, bytes } })
 }
@@ -148,7 +149,7 @@ mod tests {
             seq: 1,
             time_micros: 0,
             tag,
-            payload: Bytes::from_static(payload),
+            payload: bytes::Bytes::from_static(payload),
         };
         for payload in
             [&b""[..], b"\x07", b"\xff\xff\0", b"\x07\0\x09\0\0\0\0", b"\x07\0\0\x05\0\0\0"]

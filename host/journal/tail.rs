@@ -64,17 +64,17 @@ struct Heads(Vec<(Bytes, Kind, Arc<Origin>)>);
 
 impl Heads {
     /// What a head says; `None` where it says nothing.
-    fn know(&mut self, head: Bytes) -> Option<(Kind, &Arc<Origin>)> {
-        let known = self.0.iter().position(|(known, ..)| *known == head);
+    fn know(&mut self, head: &[u8]) -> Option<(Kind, &Arc<Origin>)> {
+        let known = self.0.iter().position(|(known, ..)| known == head);
         let at = match known {
             Some(at) => at,
             None => {
-                let (kind, origin) = frames::parse(&head)?;
+                let (kind, origin) = frames::parse(head)?;
                 if self.0.len() == MAX_HEADS {
                     self.0.clear();
                 }
                 // Its own copy: the head is a part of a large block.
-                self.0.push((Bytes::copy_from_slice(&head), kind, Arc::new(origin)));
+                self.0.push((Bytes::copy_from_slice(head), kind, Arc::new(origin)));
                 self.0.len() - 1
             }
         };
@@ -114,10 +114,11 @@ impl Journal {
             let mut lost = block.lost;
             for record in block.records.iter().take_while(|record| record.seq < before) {
                 end = end.max(record.time_micros);
-                let split = frames::split(record);
-                let known = split.and_then(|(head, bytes)| Some((heads.know(head)?, bytes)));
+                let head = frames::head_of(record);
+                let known = head.and_then(|head| Some((heads.know(head)?, head.len())));
                 match known {
-                    Some(((kind, origin), bytes)) => {
+                    Some(((kind, origin), at)) => {
+                        let bytes = record.payload.slice(at..);
                         take(origin, &Frame { kind, bytes }, record.time_micros);
                     }
                     None => lost.push(record.seq..record.seq + 1),

@@ -21,6 +21,7 @@ pub(super) struct Draft {
     letters: Vec<Letter>,
     letter_bytes: usize,
     files: Vec<(Arc<Handle>, Ranges, SharedSink)>,
+    file_bytes: u64,
     settled: Vec<LetterId>,
     is_empty: bool,
 }
@@ -57,6 +58,11 @@ impl Draft {
     /// Bytes of dead letters and alerts in it.
     pub fn letter_bytes(&self) -> usize {
         self.letter_bytes
+    }
+
+    /// Bytes that were written to files.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
     }
 
     /// All before this record is done with.
@@ -143,6 +149,7 @@ impl Draft {
                 self.files.len() - 1
             });
             self.files[place].1.insert(from, to);
+            self.file_bytes += to - from;
         }
     }
 

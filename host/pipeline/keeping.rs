@@ -22,6 +22,9 @@ use crate::text::now_micros;
 
 /// How much of dead letters and alerts may wait for a commit.
 const MAX_LETTERS: usize = 8 << 20;
+/// So much written to files is committed before its time: a file keeps a copy of what is not durable, and
+/// once that is large its pipelines wait.
+const EARLY: u64 = 4 << 20;
 
 /// What a pipeline with a journal has besides.
 pub(super) struct Keeping {
@@ -146,8 +149,8 @@ impl Keeping {
         self.committer.idle().await;
     }
 
-    /// Begins a commit if one is due and none is under way; waits for room where dead letters take
-    /// too much.
+    /// Begins a commit if one is due, or much is to be committed, and none is under way; waits for room
+    /// where dead letters take too much.
     ///
     /// # Errors
     /// When the host stops meanwhile.
@@ -156,7 +159,7 @@ impl Keeping {
             self.wait_idle(shared)?;
         }
         let is_due = self.due().is_some_and(|due| Instant::now() >= due);
-        let is_pressed = self.draft.letter_bytes() > MAX_LETTERS;
+        let is_pressed = self.draft.letter_bytes() > MAX_LETTERS || self.draft.file_bytes() > EARLY;
         if (is_due || is_pressed) && !self.committer.is_busy() {
             self.begin();
         }

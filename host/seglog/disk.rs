@@ -29,6 +29,10 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Lets the system use the memory that holds what is in a file. Nothing depends on it.
+    fn cool(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes names durable.
     fn sync_dir(&self) -> io::Result<()>;
 }
@@ -97,6 +101,11 @@ impl Disk for Dir {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.0.join(name))
+    }
+
+    fn cool(&self, name: &str) -> io::Result<()> {
+        let file = File::open(self.0.join(name))?;
+        Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {

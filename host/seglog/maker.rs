@@ -37,6 +37,7 @@ pub(super) struct Retired {
 enum Task {
     Retire(Retired),
     Make(u64),
+    Cool(String),
 }
 
 impl Spare {
@@ -135,6 +136,10 @@ pub(super) fn run(shared: &Shared) {
                 retire(shared, retired);
                 continue;
             }
+            Task::Cool(name) => {
+                cool(shared, &name);
+                continue;
+            }
             Task::Make(size) => make(shared, size),
         };
         match result {
@@ -164,6 +169,11 @@ fn next_task(shared: &Shared) -> Option<Task> {
         }
         if let Some(retired) = state.retired.pop_front() {
             return Some(Task::Retire(retired));
+        }
+        if state.wanted.is_none()
+            && let Some(name) = state.cold.pop_front()
+        {
+            return Some(Task::Cool(name));
         }
         let was_full = state.is_full;
         state.is_full = false;
@@ -236,6 +246,17 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
             state.make_trouble = Some(text);
             Err(error)
         }
+    }
+}
+
+/// Memory that the system fills with what is not read soon is memory that it has to find for what is
+/// written next.
+fn cool(shared: &Shared, name: &str) {
+    match shared.disk.cool(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(name, %error, "stays in memory");
+        }
+        _ => {}
     }
 }
 

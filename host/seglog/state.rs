@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) wanted: Option<u64>,
     /// Files to be used again or removed.
     pub(super) retired: VecDeque<Retired>,
+    /// Segments that are read from memory no longer, but by who is far behind.
+    pub(super) cold: VecDeque<String>,
     /// Size of the segments in the list, and of the one that is to be, bytes.
     pub(super) live_bytes: u64,
     /// Why the last write failed.
@@ -105,6 +107,7 @@ impl Shared {
             next_spare,
             wanted: None,
             retired: VecDeque::new(),
+            cold: VecDeque::new(),
             live_bytes,
             write_trouble: None,
             make_trouble: None,

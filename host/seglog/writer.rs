@@ -12,6 +12,9 @@ use super::format::{
 use super::segment::{Segment, file_name, now_micros};
 use super::state::{Shared, State};
 
+/// Most segments that wait for the system to be told that they are not read soon.
+const MOST_COLD: usize = 16;
+
 /// The end of the log.
 pub(super) struct Writer {
     /// None when the one before was given up, and a new one must be taken first.
@@ -280,8 +283,15 @@ impl Writer {
         };
         let current = spare.begin(&shared.disk, header)?;
         let dead = shared.table.supersede(first_seq);
-        shared.table.list_mut().push(Arc::clone(&current.segment));
+        let cold = {
+            let mut list = shared.table.list_mut();
+            list.push(Arc::clone(&current.segment));
+            // The one before is being read.
+            list.len().checked_sub(3).and_then(|at| list.get(at)).map(|segment| segment.name())
+        };
         let mut state = shared.lock();
+        state.cold.truncate(MOST_COLD);
+        state.cold.extend(cold);
         for segment in dead {
             state.live_bytes -= segment.header.size;
             state.discard(shared, [segment.name()]);
