@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Entry, Record};
 use crate::text::now_micros;

@@ -67,7 +67,7 @@ impl Watch {
                     None => return self.kill(life.ending.by, end),
                 }
             }
-            if self.begun.elapsed() > SOON {
+            if self.begun.elapsed() > SOON + life.full.unwrap_or_default() {
                 return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
             }
             std::thread::park_timeout(ASK);
