@@ -111,7 +111,7 @@ pub(super) fn parse(head: &[u8]) -> Option<(Kind, Origin)> {
 pub fn read(record: &Record) -> Option<Read> {
     let head = head_of(record)?;
     let bytes = record.payload.slice(head.len()..);
-    let (kind, origin) = parse(&head)?;
+    let (kind, origin) = parse(head)?;
     Some(Read { origin: Arc::new(origin), frame: Frame { kind, bytes } })
 }
 
