@@ -342,6 +342,8 @@ fn a_damaged_record_is_a_gap_told_once() {
     host.dir.plugin("10-late", "filter", "");
     for _ in 0..2 {
         host = host.dir.run();
+        // What is looked at below is there already the second time.
+        host.wait_for_log("started");
         wait_until("the others", || events(&host) == 999);
         let damaged = wait_for("the gap", || {
             let gaps = gaps(&host);
