@@ -228,7 +228,10 @@ impl Durable {
                 "the journal is full: records were given up that not every pipeline has taken"
             );
         }
-        let trouble = self.journal.trouble().or_else(|| self.store.trouble());
+        self.store.set_hurried(self.retention.is_scarce(&self.journal, floor));
+        // That it is full is no trouble of the disk's.
+        let trouble = self.journal.trouble().filter(|_| !self.journal.is_full());
+        let trouble = trouble.or_else(|| self.store.trouble());
         // What exactly is tried changes; that it fails is told once.
         let now = Told { has_trouble: trouble.is_some(), is_full: room == Room::Full };
         if now == self.told {

@@ -48,6 +48,14 @@ impl Retention {
         }
     }
 
+    /// Whether what is at or after `floor` takes much of the room there is.
+    pub fn is_scarce(&self, journal: &Journal, floor: u64) -> bool {
+        let segments = journal.segments();
+        let held = segments.iter().filter(|segment| segment.last_seq >= floor);
+        journal.log.is_full()
+            || held.map(|segment| segment.bytes).sum::<u64>() > self.config.max_size / 2
+    }
+
     /// The first record that stays.
     fn before(&self, segments: &[SegmentInfo], floor: u64, now: u64, is_pressed: bool) -> u64 {
         let mut done: u64 = segments

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ const CHECKPOINT_EVERY: u64 = 4 << 20;
 const WHOLE_EVERY: u64 = 1 << 20;
 /// ... and after this long for each MiB that it has, so that it holds back little of the journal.
 const WHOLE_TIME: Duration = Duration::from_secs(10);
+/// The same while the journal has little room left.
+const HURRIED_TIME: Duration = Duration::from_millis(200);
 /// How long who finds no room waits before it looks again.
 const ROOM: Duration = Duration::from_millis(10);
 /// Records are read in pieces of about this size.
@@ -68,6 +71,8 @@ pub struct Store {
     inner: Mutex<Inner>,
     /// Files that sinks of this process have open, or that have something to be committed.
     opened: Mutex<BTreeMap<PathBuf, Weak<Handle>>>,
+    /// Whether pipelines are to hold back as little of the journal as they can.
+    is_hurried: AtomicBool,
 }
 
 struct Inner {
@@ -86,10 +91,10 @@ struct SinceWhole {
 }
 
 impl SinceWhole {
-    fn is_over(&self) -> bool {
+    fn is_over(&self, time: Duration) -> bool {
         let mib = u32::try_from(self.whole >> 20).unwrap_or(u32::MAX);
         self.bytes > WHOLE_EVERY.max(2 * self.whole)
-            || self.time.elapsed() > WHOLE_TIME.saturating_mul(mib.saturating_add(1))
+            || self.time.elapsed() > time.saturating_mul(mib.saturating_add(1))
     }
 }
 
@@ -128,7 +133,8 @@ impl Store {
             pipelines: BTreeMap::new(),
             next_gap,
         };
-        Ok((Store { log, inner: Mutex::new(inner), opened: Mutex::default() }, loaded))
+        let (inner, opened) = (Mutex::new(inner), Mutex::default());
+        Ok((Store { log, inner, opened, is_hurried: AtomicBool::new(false) }, loaded))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -189,7 +195,15 @@ impl Store {
 
     /// Whether a pipeline is to write all it has, and not only what changed.
     pub fn wants_whole(&self, pipeline: &str) -> bool {
-        self.lock().pipelines.get(pipeline).is_none_or(SinceWhole::is_over)
+        let is_hurried = self.is_hurried.load(Ordering::Relaxed);
+        let time = if is_hurried { HURRIED_TIME } else { WHOLE_TIME };
+        self.lock().pipelines.get(pipeline).is_none_or(|since| since.is_over(time))
+    }
+
+    /// Whether the journal has little room left: then pipelines write all they have often, for the
+    /// journal is held from their last but one such commit on.
+    pub fn set_hurried(&self, is_hurried: bool) {
+        self.is_hurried.store(is_hurried, Ordering::Relaxed);
     }
 
     /// A file that this process has written to and may still have to commit.

@@ -54,6 +54,25 @@ fn a_sink_that_hangs_holds_up_its_own_pipeline_alone() {
     assert_eq!(host.received("main"), 40_000);
 }
 
+/// What holds the journal is what pipelines may go back to: when it is full they see to it.
+#[test]
+fn a_small_journal_does_not_stand_still() {
+    let count = 400_000;
+    let count_arg = count.to_string();
+    let args = ["--rate", "max", "--count", &count_arg, "--streams", "ap-events"];
+    let sim = Sim::without_ledger(&args);
+    let mut dir = HostDir::new(&sim, &["ap-events"], "");
+    dir.add("[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n");
+    dir.add("[sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n");
+    // Filled many times over.
+    dir.add("[journal]\nmax_size = \"64MiB\"\nkeep_size = \"1MiB\"\n");
+    let mut host = dir.run();
+    wait_until("all that was sent", || host.settled("main") == count);
+    let tally = host.stop();
+    assert_eq!((tally.received, tally.delivered), (count, count));
+    assert_eq!(count_lines(&host.path("events.jsonl")) as u64, count);
+}
+
 /// A server that takes some, and then nothing more: what it took is not sent again, whoever is started
 /// anew meanwhile.
 #[test]
