@@ -14,7 +14,8 @@ use crate::outcome::{Outcomes, Verdicts, lines};
 use crate::row::{Line, Made, Mark, Row};
 pub use crate::row::{NewRow, Payload, RowId};
 use crate::shapes::{Common, Shapes};
-use crate::text::{Append as _, LastSecond, push_compact_json, push_json_string};
+use crate::text::{Append as _, push_compact_json, push_json_string};
+use crate::timestamp::LastSecond;
 
 /// Turns payloads that are not JSON into JSON: the decoder, as the batch sees it.
 pub trait Transcode {

@@ -16,7 +16,7 @@ use crate::backoff::disk_hint;
 use crate::frame::{Frame, Origin};
 use crate::runner::Reason;
 use crate::store::{Letter, Stage};
-use crate::text::{Timestamp, format_time, now_micros};
+use crate::timestamp::{Timestamp, format_time, now_micros};
 
 /// One dead letter.
 #[derive(Debug, Clone)]

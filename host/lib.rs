@@ -23,7 +23,7 @@
 //! | [`frame`], [`batch`], [`columns`], [`outcome`] | events on their way, and what plugins say of them |
 //! | [`runner`] | the seam between pipelines and plugins |
 //! | [`state`], [`tally`], [`meter`] | what a plugin remembers; what became of every frame; how long it took |
-//! | [`line`](mod@line), [`text`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, type patterns, waits |
+//! | [`line`](mod@line), [`text`], [`timestamp`], [`pattern`], [`backoff`] | CloudEvents lines, JSON text, times, type patterns, waits |
 //! | [`excerpt`](mod@excerpt), [`proxy`], [`swap`] | what others said, on one line; which proxy leads to a server; lists that are replaced |
 //!
 //! | what does things | |
@@ -85,6 +85,7 @@ pub mod tally;
 pub mod telemetry;
 pub mod text;
 pub mod thread;
+pub mod timestamp;
 pub mod tls;
 
 /// How the host calls itself towards servers.

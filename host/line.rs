@@ -8,7 +8,8 @@ use serde_json::Value;
 pub use read::{LineData, ReadLine, read};
 
 use crate::copy::push_plain;
-use crate::text::{Append, LastSecond, Timestamp, push_json_string};
+use crate::text::{Append, push_json_string};
+use crate::timestamp::{LastSecond, Timestamp};
 
 /// The parts of one event before its payload, ready to be written.
 #[derive(Debug, Clone, Copy)]

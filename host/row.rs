@@ -1,7 +1,7 @@
 //! One event in a batch's table. Pure data. Key types: [`NewRow`], [`Row`].
 
 use crate::columns::Span;
-use crate::text::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Number of an event in the batch's table.
 pub type RowId = u32;

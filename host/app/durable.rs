@@ -14,7 +14,7 @@ use crate::journal::{Journal, Kept as Room, OpenError, Retention};
 use crate::pipeline::Kept;
 use crate::store::{CARRY_AFTER, Commit, Loaded, Record, Saved, Store};
 use crate::telemetry::DurableView;
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How long it may take at the end until all is durable, with the time of grace before less than 10 s.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);

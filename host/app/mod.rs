@@ -37,7 +37,7 @@ use crate::plugin::{Compiler, Engine, Folder, Loader};
 use crate::source::BuiltIn;
 use crate::tally::Counts;
 use crate::telemetry::{self, StatusReport, View};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How long stopping may take before what is left stays in flight; `run` ends within 10 s.
 const GRACE: Duration = Duration::from_secs(6);

@@ -18,7 +18,7 @@ use crate::pipeline::Input;
 use crate::plugin::Change;
 use crate::runner::Reason;
 use crate::source::BuiltIn;
-use crate::text::{Timestamp, format_time, now_micros};
+use crate::timestamp::{Timestamp, format_time, now_micros};
 
 /// What came of reading the configuration again.
 pub(super) enum Told {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::gap::{Gap, Ledger, Reason, Recall};
 use crate::journal::{Journal, Journalled};
 use crate::source::central::{Memory, WINDOW, id_of};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How much of the journal is read for it, on disk.
 const MAX_BYTES: u64 = 1 << 30;

@@ -12,7 +12,7 @@ use super::{ConfigArgs, Exit};
 use crate::config::units;
 use crate::gap::{BEGIN, Gap};
 use crate::store::{OpenError, ReadStore};
-use crate::text::{Timestamp, format_time, now_micros};
+use crate::timestamp::{Timestamp, format_time, now_micros};
 
 /// Arguments of `trommel gaps`.
 #[derive(Debug, Args)]

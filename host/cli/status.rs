@@ -13,7 +13,7 @@ use super::signals::Signals;
 use super::{ConfigArgs, Exit, runtime};
 use crate::source::{State, Status};
 use crate::telemetry::{DiskRow, JournalRow, PipelineRow, PluginRow, SinkRow, StatusReport};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How often `--watch` looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Times as people write them on a command line. Key function: [`when`].
 
 use crate::config::units;
-use crate::text::{Timestamp, now_micros};
+use crate::timestamp::{Timestamp, now_micros};
 
 /// Reads a time, as microseconds since 1970: RFC 3339, a date or a time of day in UTC without its zone,
 /// or how long ago it was.

@@ -7,7 +7,7 @@ use super::proto::cloudevents::v1::{
     CloudEvent, CloudEventAttributeValue, cloud_event, cloud_event_attribute_value::Value,
 };
 use crate::frame::Frame;
-use crate::text::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// An event of the host's own, now.
 pub fn frame(

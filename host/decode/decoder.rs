@@ -15,7 +15,8 @@ use crate::batch::{Batch, NewRow, Payload, Transcode};
 use crate::columns::Span;
 use crate::frame::{Frame, Kind};
 use crate::line::Extensions;
-use crate::text::{Timestamp, is_json, push_json_string, push_time};
+use crate::text::{is_json, push_json_string};
+use crate::timestamp::{Timestamp, push_time};
 
 const JSON: &str = "application/json";
 

@@ -7,7 +7,7 @@ use prost::Message as _;
 use super::DecodeError;
 use super::proto::cloudevents::v1::CloudEvent;
 use super::wire::{Reader, Value};
-use crate::text::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// The fields of one CloudEvent. Texts that are not there are empty.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{BEGIN, Gap, Reason};
 use crate::store::{Ranges, Record, Store};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// So many gaps that are over wait to be written; then one is told together with the one before it.
 const MAX_WAITING: usize = 1_000;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Gap, Ledger, Reason};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// An event of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::frames;
 use super::tail::Lost;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Block, Reader};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How long after a failure it is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Entry, Record};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// Version of the records.
 pub(super) const TAG: u32 = 1;

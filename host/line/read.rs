@@ -3,7 +3,8 @@
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::text::{Timestamp, push_json_string};
+use crate::text::push_json_string;
+use crate::timestamp::Timestamp;
 
 /// An event, as its line has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

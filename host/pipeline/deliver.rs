@@ -117,7 +117,7 @@ impl Run<'_> {
         let info = std::sync::Arc::clone(link.runner.info());
         let ready = self.prepare(rows.to_vec(), info.wants.fields);
         let columns = self.batch.columns(&ready, info.wants.fields);
-        let now = crate::text::now_micros();
+        let now = crate::timestamp::now_micros();
         let result = link.run(&columns, now, state);
         drop(columns);
         match result {

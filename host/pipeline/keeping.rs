@@ -18,7 +18,7 @@ use crate::alert::{Alert, Taken, Told};
 use crate::sink::SinkError;
 use crate::state::State;
 use crate::store::{AppendError, News, Raised, Record, Store};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// How much of dead letters and alerts may wait for a commit.
 const MAX_LETTERS: usize = 8 << 20;

@@ -27,7 +27,7 @@ use crate::outcome::Signal;
 use crate::runner::{Failure, Info, Role};
 use crate::store::Saved;
 use crate::tally::Tally;
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// Largest batch. With its frames, table, payloads and lines it stays within a core's second cache, and what a
 /// call costs is spread over enough events.

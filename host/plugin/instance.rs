@@ -110,7 +110,7 @@ impl Instance {
 
     /// `lifecycle.describe`
     pub(super) fn describe(&mut self) -> Result<wit::lifecycle::Description, Failure> {
-        self.store.data_mut().begin(crate::text::now_micros(), START_TIME);
+        self.store.data_mut().begin(crate::timestamp::now_micros(), START_TIME);
         let described =
             self.blueprint.runtime.block_on(self.lifecycle.call_describe(&mut self.store));
         described.map_err(|error| failure_of(&error, &self.store.data().call.errors))
@@ -121,7 +121,7 @@ impl Instance {
         &mut self,
         config: &str,
     ) -> Result<Result<wit::lifecycle::Wants, String>, Failure> {
-        self.store.data_mut().begin(crate::text::now_micros(), START_TIME);
+        self.store.data_mut().begin(crate::timestamp::now_micros(), START_TIME);
         let configured =
             self.blueprint.runtime.block_on(self.lifecycle.call_configure(&mut self.store, config));
         configured.map_err(|error| failure_of(&error, &self.store.data().call.errors))

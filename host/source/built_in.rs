@@ -8,7 +8,7 @@ use crate::config::BUILT_IN_SOURCE;
 use crate::decode::{Decoder, Registry, built_in};
 use crate::frame::{Chunk, Frame, Origin};
 use crate::pipeline::Outputs;
-use crate::text::{Timestamp, now_micros};
+use crate::timestamp::{Timestamp, now_micros};
 
 /// Makes events of the host's own and hands them to the pipelines that take from `trommel`.
 #[derive(Clone)]

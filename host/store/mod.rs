@@ -34,7 +34,7 @@ pub use select::Select;
 use self::image::Image;
 pub use crate::seglog::{AppendError, NotClosed, OpenError};
 use crate::seglog::{Entry, Log, Options, Reader};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// Version of the records.
 const TAG: u32 = 1;
@@ -415,7 +415,7 @@ fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
         _ => format!(
             "store: pipeline {name:?} is restored as of {}, record {} of the journal; what came \
              after is delivered again",
-            crate::text::format_time(crate::text::Timestamp::from_micros(saved.time)),
+            crate::timestamp::format_time(crate::timestamp::Timestamp::from_micros(saved.time)),
             saved.cursor
         ),
     }));

@@ -19,7 +19,7 @@ use crate::histogram::Histogram;
 use crate::meter::ReloadMeter;
 use crate::runner::{Figure, Plugins, Reason};
 use crate::source::{State, Status};
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// What a scraper that knows it is given.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

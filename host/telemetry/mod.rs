@@ -189,7 +189,7 @@ mod tests {
             dead_letters: Arc::new(dead_letters),
             alerts: Arc::new(Appender::open(&dir.path().join("alerts.jsonl")).unwrap()),
             durable: None,
-            started: crate::text::now_micros(),
+            started: crate::timestamp::now_micros(),
             ending: CancellationToken::new(),
             fatal: Arc::default(),
         };

@@ -14,7 +14,7 @@ use crate::cli::screen::{Paint, columns, counted, grouped};
 use crate::excerpt::excerpt;
 use crate::frame::Kind;
 use crate::store::{Letter, Stage, Stored};
-use crate::text::{Timestamp, format_time};
+use crate::timestamp::{Timestamp, format_time};
 
 /// So many rows decide how wide the columns of a table are.
 const MEASURED: usize = 1_000;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Kind, Origin};
 use crate::journal::{KeptFrame, Read};
-use crate::text::{Timestamp, format_time};
+use crate::timestamp::{Timestamp, format_time};
 
 /// A frame as a line.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,9 +4,8 @@
 use super::super::wire::{Reader, Value};
 use super::scalar::{push_default, push_f64, push_scalar};
 use super::{Form, Scalar, Tables};
-use crate::text::{
-    Append as _, Timestamp, push_fraction, push_i64, push_json_bytes, push_json_string, push_time,
-};
+use crate::text::{Append as _, push_i64, push_json_bytes, push_json_string};
+use crate::timestamp::{Timestamp, push_fraction, push_time};
 
 /// The longest `Duration`, in seconds.
 const MAX_DURATION: u64 = 315_576_000_000;

@@ -213,7 +213,7 @@ mod tests {
             let up = info.status.unwrap();
             status.insert(info.serial_number.unwrap(), up);
             if !up {
-                let at = crate::text::Timestamp::parse(&info.timestamp.unwrap()).unwrap();
+                let at = crate::timestamp::Timestamp::parse(&info.timestamp.unwrap()).unwrap();
                 drops.entry(info.zone.unwrap()).or_default().push(at.seconds);
             }
         }

@@ -4,7 +4,7 @@
 use prost_types::Timestamp as ProtoTime;
 
 use crate::sim::content::rng::key;
-use crate::text::{Timestamp, push_time};
+use crate::timestamp::{Timestamp, push_time};
 
 /// Simulated time from one event of a stream to the next: what a few dozen devices report.
 pub(in crate::sim) const STEP_MILLIS: u64 = 500;

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::text::{Timestamp, format_time, now_micros};
+use crate::timestamp::{Timestamp, format_time, now_micros};
 
 /// What compressed files have behind their name, and those not whole yet.
 pub(super) const COMPRESSED: &str = ".gz";

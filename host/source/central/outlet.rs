@@ -15,7 +15,7 @@ use super::window::Seen;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::pipeline::{Input, Outputs};
 use crate::source::SharedStatus;
-use crate::text::now_micros;
+use crate::timestamp::now_micros;
 
 /// Most that a connection may hold before its turn comes; then it stops reading.
 const MAX_HELD_EVENTS: usize = 64 << 10;
