@@ -92,7 +92,7 @@ pub struct Asked {
     pub body: String,
 }
 
-type Handler = dyn Fn(&Asked) -> Vec<u8> + Send + Sync;
+type Handler = dyn Fn(&Asked) -> Option<Vec<u8>> + Send + Sync;
 
 /// An HTTPS server that answers one request per connection as a test says.
 pub struct TlsServer {
@@ -102,19 +102,20 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Starts one. The handler gives the whole answer; an empty one ends the connection.
-    pub fn start(
+    /// Starts one. The handler gives the whole answer; an empty one ends the connection, and with none
+    /// it stays open, silent, until the client ends it.
+    pub fn start<A: Into<Option<Vec<u8>>>>(
         identity: Identity,
-        handler: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
+        handler: impl Fn(&Asked) -> A + Send + Sync + 'static,
     ) -> TlsServer {
         TlsServer::on("127.0.0.1:0", identity, handler)
     }
 
     /// Starts one at an address.
-    pub fn on(
+    pub fn on<A: Into<Option<Vec<u8>>>>(
         address: &str,
         identity: Identity,
-        handler: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
+        handler: impl Fn(&Asked) -> A + Send + Sync + 'static,
     ) -> TlsServer {
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -126,7 +127,8 @@ impl TlsServer {
         let listener = TcpListener::bind(address).unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (handler, log): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&asked));
+        let handler: Arc<Handler> = Arc::new(move |asked| handler(asked).into());
+        let log = Arc::clone(&asked);
         thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
                 let (config, handler, log) =
@@ -161,7 +163,11 @@ fn serve(
         asked
     };
     let tls = tls.get_mut();
-    tls.write_all(&handler(&asked))?;
+    let Some(answer) = handler(&asked) else {
+        tls.sock.set_read_timeout(None)?;
+        return std::io::copy(tls, &mut std::io::sink()).map(drop);
+    };
+    tls.write_all(&answer)?;
     tls.flush()?;
     tls.conn.send_close_notify();
     tls.flush()

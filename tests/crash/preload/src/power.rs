@@ -44,6 +44,8 @@ pub fn watch_once() {
 
 fn watch() {
     let Some(Some(awaited)) = with(|world| world.plan.awaited.clone()) else { return };
+    // Looked for rather than told of: inotify would put a descriptor of ours among those of the process, and
+    // take one of the few instances that a user has.
     while !sys::exists(&awaited.file) {
         std::thread::sleep(LOOK);
     }
