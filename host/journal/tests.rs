@@ -131,7 +131,7 @@ async fn one_flipped_bit_costs_one_record_at_most() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: 1,000 places"]
+#[ignore = "1,000 places take a minute: cargo test --release --lib -- --ignored thousand_places"]
 async fn one_flipped_bit_at_a_thousand_places() {
     flips(1_000, rand::random()).await;
 }

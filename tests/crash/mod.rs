@@ -133,7 +133,7 @@ fn a_kill_during_each_stage_of_a_reload_loses_nothing() {
 
 /// What `tools/crash --again` does.
 #[test]
-#[ignore = "only to do a run that failed once more"]
+#[ignore = "does a run that failed once more, and wants its seed: tools/crash --again SEED"]
 fn a_run_that_failed_again() {
     let scenario = failed_scenario(number("CRASH_AGAIN", 0));
     let times = number("CRASH_RUNS", 1);

@@ -80,7 +80,7 @@ fn one_flipped_bit_is_told_and_mixes_nothing() {
 }
 
 #[test]
-#[ignore = "takes minutes: 1,000 places"]
+#[ignore = "1,000 places take a minute: cargo test --release --lib -- --ignored thousand_places"]
 fn one_flipped_bit_at_a_thousand_places() {
     flips(1_000, rand::random());
 }
