@@ -57,6 +57,22 @@ struct Line<'a> {
 }
 
 impl DeadLetter {
+    /// One of nothing yet: no plugin, no sink, no event and no frame.
+    pub fn new(pipeline: &str, reason: Reason, detail: String) -> DeadLetter {
+        DeadLetter {
+            reason,
+            detail,
+            pipeline: pipeline.to_owned(),
+            plugin: String::new(),
+            version: String::new(),
+            sink: String::new(),
+            went_on: false,
+            origin: None,
+            event: None,
+            frame: None,
+        }
+    }
+
     /// As it is stored.
     pub fn to_stored(&self) -> Letter {
         let name = |of: fn(&Origin) -> &Arc<str>| {

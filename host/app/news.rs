@@ -219,17 +219,10 @@ impl News {
     }
 
     fn no_room(&self, source: &BuiltIn, frame: &Frame, pipelines: usize) {
+        let detail = format!("{pipelines} pipelines had no room for an event of trommel's own");
         let letter = DeadLetter {
-            reason: Reason::Limit,
-            detail: format!("{pipelines} pipelines had no room for an event of trommel's own"),
-            pipeline: BUILT_IN_SOURCE.to_owned(),
-            plugin: String::new(),
-            version: String::new(),
-            sink: String::new(),
-            went_on: false,
-            origin: None,
             event: Some(source.line(frame).trim_end().to_owned()),
-            frame: None,
+            ..DeadLetter::new(BUILT_IN_SOURCE, Reason::Limit, detail)
         };
         if let Err(error) = self.dead_letters.write(&[letter]) {
             tracing::error!(%error, "a dead letter cannot be written");

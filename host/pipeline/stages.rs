@@ -124,50 +124,29 @@ impl Run<'_> {
     pub fn letter(&mut self, row: RowId, plugin: Option<&Info>, reason: Reason, detail: String) {
         let frame = self.batch.frame(self.batch.frame_of(row)).clone();
         let letter = DeadLetter {
-            reason,
-            detail,
-            pipeline: self.pipeline.to_owned(),
             plugin: plugin.map(|info| info.name.clone()).unwrap_or_default(),
             version: plugin.map(|info| info.version.clone()).unwrap_or_default(),
-            sink: String::new(),
             went_on: plugin.is_some_and(|info| matches!(info.role, Role::Alert | Role::Export)),
             origin: self.origin(self.batch.frame_of(row)),
             event: self.batch.line_of(row, &self.shared.decoder),
             frame: Some(frame),
+            ..DeadLetter::new(self.pipeline, reason, detail)
         };
         self.letters.push(letter);
     }
 
     /// A dead letter of frames that are not there any more.
     pub fn lost_letter(&mut self, detail: String) {
-        self.letters.push(DeadLetter {
-            reason: Reason::Lost,
-            detail,
-            pipeline: self.pipeline.to_owned(),
-            plugin: String::new(),
-            version: String::new(),
-            sink: String::new(),
-            went_on: false,
-            origin: None,
-            event: None,
-            frame: None,
-        });
+        self.letters.push(DeadLetter::new(self.pipeline, Reason::Lost, detail));
     }
 
     /// A dead letter of a frame that holds no event.
     pub fn frame_letter(&mut self, frame: u32, reason: Reason, detail: String) {
         self.batch.give_up_frame(frame);
         self.letters.push(DeadLetter {
-            reason,
-            detail,
-            pipeline: self.pipeline.to_owned(),
-            plugin: String::new(),
-            version: String::new(),
-            sink: String::new(),
-            went_on: false,
             origin: self.origin(frame),
-            event: None,
             frame: Some(self.batch.frame(frame).clone()),
+            ..DeadLetter::new(self.pipeline, reason, detail)
         });
     }
 }
