@@ -11,7 +11,7 @@ use super::pause::News;
 use crate::columns::Columns;
 use crate::meter::{CallMeter, PipelineMeter};
 use crate::outcome::{Answer, Signal};
-use crate::runner::{Factory, Failure, Plugins, Role, Runner};
+use crate::runner::{Factory, Failure, Info, Plugins, Role, Runner};
 use crate::sink::SharedSink;
 use crate::state::{Change, State};
 
@@ -43,7 +43,7 @@ impl Link {
     }
 
     /// Lets time pass for an alert plugin, and measures it.
-    pub fn tick(&mut self, now: u64, state: &mut State) -> Result<Vec<Signal>, Failure> {
+    fn tick(&mut self, now: u64, state: &mut State) -> Result<Vec<Signal>, Failure> {
         self.begin(now, state);
         self.meter.measure(0, || self.runner.tick(now, state))
     }
@@ -53,6 +53,9 @@ impl Link {
         state.limit(self.runner.info().memory.most);
     }
 }
+
+/// A plugin for which time has passed, and what it says to that.
+type Ticked = (Arc<Info>, Result<Vec<Signal>, Failure>);
 
 /// What of a pipeline may change while it runs: what its events pass through, and where they go.
 #[derive(Clone)]
@@ -165,6 +168,12 @@ impl Links {
         }
         let state = states.get_mut(name)?;
         Some((link, state))
+    }
+
+    /// Lets time pass for the plugin in a place; `None` if it is not one for alerts.
+    pub fn tick(&mut self, place: usize, now: u64) -> Option<Ticked> {
+        let (link, state) = self.get(place).filter(|(link, _)| link.role() == Role::Alert)?;
+        Some((Arc::clone(link.runner.info()), link.tick(now, state)))
     }
 
     /// What plugins remembered before a restart; from now on what changes is noted.

@@ -20,7 +20,7 @@ use crate::decode::Decoder;
 use crate::frame::{Frame, Origin};
 use crate::meter::PipelineMeter;
 use crate::outcome::Verdicts;
-use crate::runner::{Failure, Plugins, Role};
+use crate::runner::{Failure, Plugins};
 
 /// The plugins of a pipeline that is not there: filters, transforms and alert plugins, each with a
 /// memory that is empty at the beginning. Export plugins are passed by.
@@ -144,12 +144,8 @@ impl Rehearsal {
     pub fn tick(&mut self, now: u64) -> (Vec<Alert>, Vec<String>) {
         let (mut alerts, mut failures) = (Vec::new(), Vec::new());
         for place in self.links.inner_places() {
-            let Some((link, state)) = self.links.get(place) else { continue };
-            if link.role() != Role::Alert {
-                continue;
-            }
-            let info = Arc::clone(link.runner.info());
-            match link.tick(now, state) {
+            let Some((info, answer)) = self.links.tick(place, now) else { continue };
+            match answer {
                 Ok(signals) => {
                     alerts.extend(self.shared.board.take(&self.name, &info, signals).news);
                 }

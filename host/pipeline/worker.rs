@@ -178,12 +178,8 @@ impl Worker {
         let now = now_micros();
         let mut taken = Vec::new();
         for place in self.links.inner_places() {
-            let Some((link, state)) = self.links.get(place) else { continue };
-            if link.role() != Role::Alert {
-                continue;
-            }
-            let info = Arc::clone(link.runner.info());
-            match link.tick(now, state) {
+            let Some((info, answer)) = self.links.tick(place, now) else { continue };
+            match answer {
                 Ok(signals) => taken.extend(self.heed(&info, signals)),
                 Err(Failure::Failed(reason, detail)) => {
                     let (plugin, reason) = (&info.name, reason.name());
