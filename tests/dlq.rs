@@ -11,9 +11,9 @@ use crate::support::{
     Collector, Host, HostDir, Reply, Sim, TROMMEL, count_lines, output_of, wait_until,
 };
 
-const TO_FILE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
+pub const TO_FILE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
     [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n";
-const COUNT: usize = 2_000;
+pub const COUNT: usize = 2_000;
 
 /// What a command said, and its exit code.
 #[derive(Debug)]
@@ -49,7 +49,14 @@ fn left(host: &Host, args: &[&str]) -> Vec<String> {
     said.json().iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn sim() -> Sim {
+/// A pipeline to a file and to a server, whose sink `siem` is the last table.
+pub fn to_file_and_server(collector: &Collector) -> String {
+    let url = &collector.url;
+    let siem = format!("[sink.siem]\nkind = \"http\"\nurl = \"{url}/in\"\nformat = \"ndjson\"\n");
+    TO_FILE.replace("[\"archive\"]", "[\"archive\", \"siem\"]") + &siem
+}
+
+pub fn sim() -> Sim {
     let count = COUNT.to_string();
     Sim::start(&["--rate", "max", "--count", &count, "--streams", "ap-events", "--seed", "11"])
 }
@@ -234,12 +241,7 @@ fn what_a_sink_refused_goes_to_that_sink_alone() {
             false => Reply::status(200),
         }
     });
-    let toml = format!(
-        "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\", \"siem\"]\n\
-         [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n\
-         [sink.siem]\nkind = \"http\"\nurl = \"{}/in\"\nformat = \"ndjson\"\n",
-        collector.url
-    );
+    let toml = to_file_and_server(&collector);
     let mut host = HostDir::new(&sim, &["ap-events"], &toml).run();
     settle(&host);
     let (ids, hit) = ids_of(&sim);

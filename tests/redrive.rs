@@ -9,18 +9,10 @@ use std::thread::JoinHandle;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::dlq::{Said, command};
+use crate::dlq::{COUNT, Said, TO_FILE, command, sim, to_file_and_server};
 use crate::support::{Collector, Host, HostDir, Reply, Sim, count_lines, wait_until};
 
-const COUNT: usize = 2_000;
-const TO_FILE: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
-    [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n";
 const MENDED: &str = "[config]\nn = 1\n";
-
-fn sim() -> Sim {
-    let count = COUNT.to_string();
-    Sim::start(&["--rate", "max", "--count", &count, "--streams", "ap-events", "--seed", "11"])
-}
 
 fn ids(sim: &Sim) -> Vec<String> {
     sim.sent().into_iter().map(|line| line.id).collect()
@@ -103,12 +95,7 @@ impl Hanging {
             true => Reply::hang(),
             false => Reply::status(200),
         });
-        let toml = format!(
-            "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\", \"siem\"]\n\
-             [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n\
-             [sink.siem]\nkind = \"http\"\nurl = \"{}/in\"\nformat = \"ndjson\"\ntimeout = \"1s\"\n",
-            collector.url
-        );
+        let toml = to_file_and_server(&collector) + "timeout = \"1s\"\n";
         let dir = HostDir::new(&sim, &["ap-events"], &toml);
         dir.plugin(
             "10-bad",
