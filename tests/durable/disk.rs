@@ -54,6 +54,14 @@ impl Failing {
         wait_until("it to be over", || host.page().value(name, &[(label, value)]) == 0.0);
         wait_until("the host to be ready", || host.get("/readyz") == "ready\n");
     }
+
+    /// Once it is mended more is received, and all is in the file once, in order.
+    fn goes_on(&mut self, metric: (&str, &str, &str), sim: &Sim) {
+        self.mend(metric);
+        self.host.receives("main", 500);
+        let tally = settles(&mut self.host);
+        assert_eq!(arrived_numbered(sim, &self.host), tally.received);
+    }
 }
 
 const SINK: (&str, &str, &str) = ("trommel_sink_failing", "sink", "archive");
@@ -65,14 +73,14 @@ fn numbered(rate: &str) -> (Sim, HostDir) {
     (sim, dir)
 }
 
-/// All is in the file once, in order, and a plugin's state has changed once for each.
-fn all_arrived(sim: &Sim, host: &mut Host) {
-    let tally = settles(host);
+/// How many are in the file, once and in order; a plugin's state has changed once for each.
+fn arrived_numbered(sim: &Sim, host: &Host) -> u64 {
     let lines = host.lines("events.jsonl");
-    assert_eq!(arrived_in_order(sim, &lines, "ap-events"), tally.received);
+    let arrived = arrived_in_order(sim, &lines, "ap-events");
     for (number, line) in (1..).zip(&lines) {
         assert_eq!(line["count"], number, "{line}");
     }
+    arrived
 }
 
 /// What a file system does with what it could not make durable differs: it is gone at once, or with the
@@ -91,9 +99,7 @@ fn a_sink_file_that_cannot_be_made_durable_is_written_again_until_it_is() {
         let mut failing = Failing::start(dir, "sync:3@events.jsonl", &options);
         failing.tells("events.jsonl", text, SINK);
         failing.host.receives("main", 500);
-        failing.mend(SINK);
-        failing.host.receives("main", 500);
-        all_arrived(&sim, &mut failing.host);
+        failing.goes_on(SINK, &sim);
     }
 }
 
@@ -109,12 +115,8 @@ fn a_host_that_is_killed_while_its_sink_file_cannot_be_made_durable_loses_nothin
         let mut host = dir.run();
         host.receives("main", 500);
         let tally = settles(&mut host);
-        let lines = host.lines("events.jsonl");
-        let arrived = arrived_in_order(&sim, &lines, "ap-events");
+        let arrived = arrived_numbered(&sim, &host);
         assert!(arrived >= counted && arrived >= tally.received, "{arrived}, {counted}: {tally:?}");
-        for (number, line) in (1..).zip(&lines) {
-            assert_eq!(line["count"], number, "{line}");
-        }
     }
 }
 
@@ -138,9 +140,7 @@ fn a_sink_file_on_a_full_disk_is_waited_for() {
     let mut failing = Failing::start(dir, "write:3@events.jsonl", "errno=ENOSPC");
     failing.tells("events.jsonl", "No space left on device", SINK);
     failing.host.receives("main", 500);
-    failing.mend(SINK);
-    failing.host.receives("main", 500);
-    all_arrived(&sim, &mut failing.host);
+    failing.goes_on(SINK, &sim);
 }
 
 #[test]
@@ -151,9 +151,7 @@ fn a_journal_and_a_store_on_a_full_disk_are_waited_for() {
         let mut failing = Failing::start(dir, &point, "errno=ENOSPC");
         let metric = ("trommel_disk_failing", "what", what);
         failing.tells(&format!("data/{what}"), "No space left on device", metric);
-        failing.mend(metric);
-        failing.host.receives("main", 500);
-        all_arrived(&sim, &mut failing.host);
+        failing.goes_on(metric, &sim);
     }
 }
 
