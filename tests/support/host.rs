@@ -229,8 +229,22 @@ impl Host {
     /// Waits until it has ended by itself.
     pub fn end(&mut self) -> Tally {
         let status = self.running.wait();
-        assert!(status.success(), "the host: {status}: {}", self.running.log());
-        Tally::read(&self.running.log())
+        self.ended_well(status)
+    }
+
+    /// What one that has ended in order says and leaves.
+    fn ended_well(&self, status: std::process::ExitStatus) -> Tally {
+        let log = self.running.log();
+        assert!(status.success(), "the host: {status}: {log}");
+        for folder in [self.path("."), self.path("data")] {
+            let files = std::fs::read_dir(&folder).into_iter().flatten().map(|file| file.unwrap());
+            let paths = files.filter(|file| file.file_type().unwrap().is_file()).map(|file| file.path());
+            for path in paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl")) {
+                let last = std::fs::read(&path).unwrap().pop().unwrap_or(b'\n');
+                assert_eq!(last, b'\n', "{} ends within a line: {log}", path.display());
+            }
+        }
+        Tally::read(&log)
     }
 
     /// Ends it in order.
@@ -238,9 +252,8 @@ impl Host {
         self.running.terminate();
         let begun = std::time::Instant::now();
         let status = self.running.wait();
-        assert!(status.success(), "the host: {status}: {}", self.running.log());
         assert!(begun.elapsed().as_secs() < 10, "it took {:?} to stop", begun.elapsed());
-        Tally::read(&self.running.log())
+        self.ended_well(status)
     }
 
     /// The lines of one of its files as JSON.

@@ -54,9 +54,12 @@ pub fn plugin(name: &str) -> PathBuf {
     path
 }
 
-/// The lines of a file, each as JSON.
+/// The lines of a file, each as JSON. The last one counts once it is whole: who writes a file may be in the
+/// middle of it.
 pub fn json_lines(path: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut bytes = std::fs::read(path).unwrap_or_default();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+    let text = String::from_utf8(bytes).unwrap();
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
