@@ -84,6 +84,10 @@ impl Journal {
     /// # Errors
     /// Why not; nothing of it is in then.
     pub fn try_put(&self, chunk: &Chunk) -> Result<(), Refused> {
+        // What is read now would wait in memory, where a crash takes it.
+        if self.log.is_stuck() {
+            return Err(Refused::NoRoom);
+        }
         let heads = frames::heads(chunk);
         let entries = frames::entries(chunk, &heads);
         self.counting.append(&chunk.origin.source, || {

@@ -197,6 +197,12 @@ impl Log {
         self.shared.lock().trouble().map(str::to_owned)
     }
 
+    /// Whether records wait that cannot be written for now.
+    pub fn is_stuck(&self) -> bool {
+        let state = self.shared.lock();
+        state.pending() > 0 && state.trouble().is_some()
+    }
+
     /// True while it needs another segment and may not have one, because of `max_bytes`.
     pub fn is_full(&self) -> bool {
         let state = self.shared.lock();

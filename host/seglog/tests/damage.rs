@@ -37,9 +37,13 @@ fn written(seed: u64) -> Written {
         append(&log, 30);
         log.release(log.durable().saturating_sub(50));
     }
-    // How many records a segment takes depends on how they are grouped.
-    while log.segments().len() < 5 {
-        append(&log, 30);
+    // How many records a segment takes depends on how they are grouped. The last one is to have some, too.
+    let is_enough = |segments: &[SegmentInfo]| {
+        let last = segments.last().map_or(0, |last| last.last_seq + 1 - last.first_seq);
+        segments.len() >= 5 && last >= 10
+    };
+    while !is_enough(&log.segments()) {
+        append(&log, 10);
     }
     log.close(Duration::from_secs(10)).unwrap();
     let (records, lost) = read_all(&mut log.reader(log.first_seq()));
