@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{BLOCK, MARK, Piece, RECORD_HEADER};
 use super::read_only::Follow;
@@ -16,6 +17,8 @@ pub struct Reader {
     /// Looks for what another process has written; not needed where this one writes.
     follow: Option<Arc<Follow>>,
     position: u64,
+    /// Others see the position here, after each block.
+    shown: Arc<AtomicU64>,
     place: Option<Place>,
     /// How many records the last block had: the next one is likely to have as many.
     usual: usize,
@@ -39,7 +42,9 @@ enum Ended {
 
 impl Reader {
     pub(super) fn new(table: Arc<Table>, follow: Option<Arc<Follow>>, from_seq: u64) -> Self {
-        Reader { table, follow, position: from_seq.max(1), place: None, usual: 0 }
+        let position = from_seq.max(1);
+        let shown = table.begin_reading(position);
+        Reader { table, follow, position, shown, place: None, usual: 0 }
     }
 
     /// Sequence number of the record that comes next.
@@ -67,6 +72,7 @@ impl Reader {
         let mut room = Room { records: max_records.max(1), bytes: max_bytes };
         let read = self.fill(&mut block, &mut room);
         self.usual = block.records.len();
+        self.shown.store(self.position, Ordering::Relaxed);
         match read {
             // What has been read already is handed out; the error comes again.
             Err(error) if block.is_empty() => Err(error),

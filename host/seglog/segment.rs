@@ -10,6 +10,9 @@ use super::disk::{Disk, DiskFile, read_full};
 use super::format::{BLOCK, Header, HeaderBlock, Mark, Salt};
 use super::types::SegmentInfo;
 
+/// Most segments that stay in the system's memory for a reader that is behind.
+const MOST_WARM: usize = 32;
+
 /// A file of the log.
 pub(super) struct Segment {
     pub(super) header: Header,
@@ -25,6 +28,8 @@ pub(super) struct Segment {
     first_time: AtomicU64,
     last_time: AtomicU64,
     is_released: AtomicBool,
+    /// The system has been told that it is not read soon.
+    is_cold: AtomicBool,
 }
 
 impl Segment {
@@ -45,6 +50,7 @@ impl Segment {
             first_time: AtomicU64::new(header.created_micros),
             last_time: AtomicU64::new(header.created_micros),
             is_released: AtomicBool::new(false),
+            is_cold: AtomicBool::new(false),
             header,
         }
     }
@@ -115,6 +121,8 @@ impl Segment {
 pub(super) struct Table {
     segments: RwLock<Vec<Arc<Segment>>>,
     durable: AtomicU64,
+    /// Where readers are that still live: the record that each reads next.
+    readers: Mutex<Vec<Weak<AtomicU64>>>,
 }
 
 impl Table {
@@ -125,6 +133,32 @@ impl Table {
 
     pub(super) fn set_durable(&self, seq: u64) {
         self.durable.store(seq, Ordering::Release);
+    }
+
+    /// Where a reader begins; it says there how far it comes.
+    pub(super) fn begin_reading(&self, from_seq: u64) -> Arc<AtomicU64> {
+        let place = Arc::new(AtomicU64::new(from_seq));
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(&place));
+        place
+    }
+
+    /// The segments that nobody reads soon, and that were not among these before: those that all readers
+    /// are past, and all but the newest [`MOST_WARM`]. The newest two stay.
+    pub(super) fn cold(&self) -> Vec<String> {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = readers.iter().filter_map(Weak::upgrade);
+        let slowest = places.map(|place| place.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX);
+        drop(readers);
+        let list = self.list();
+        let older = &list[..list.len().saturating_sub(2)];
+        let far = older.len().saturating_sub(MOST_WARM);
+        let cold = older.iter().enumerate().filter(|(index, segment)| {
+            let is_cold = *index < far || segment.last_seq() < slowest;
+            is_cold && !segment.is_cold.swap(true, Ordering::Relaxed)
+        });
+        cold.map(|(_, segment)| segment.name()).collect()
     }
 
     pub(super) fn list(&self) -> RwLockReadGuard<'_, Vec<Arc<Segment>>> {

@@ -283,12 +283,8 @@ impl Writer {
         };
         let current = spare.begin(&shared.disk, header)?;
         let dead = shared.table.supersede(first_seq);
-        let cold = {
-            let mut list = shared.table.list_mut();
-            list.push(Arc::clone(&current.segment));
-            // The one before is being read.
-            list.len().checked_sub(3).and_then(|at| list.get(at)).map(|segment| segment.name())
-        };
+        shared.table.list_mut().push(Arc::clone(&current.segment));
+        let cold = shared.table.cold();
         let mut state = shared.lock();
         state.cold.truncate(MOST_COLD);
         state.cold.extend(cold);

@@ -238,7 +238,8 @@ impl Host {
         assert!(status.success(), "the host: {status}: {log}");
         for folder in [self.path("."), self.path("data")] {
             let files = std::fs::read_dir(&folder).into_iter().flatten().map(|file| file.unwrap());
-            let paths = files.filter(|file| file.file_type().unwrap().is_file()).map(|file| file.path());
+            let paths =
+                files.filter(|file| file.file_type().unwrap().is_file()).map(|file| file.path());
             for path in paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl")) {
                 let last = std::fs::read(&path).unwrap().pop().unwrap_or(b'\n');
                 assert_eq!(last, b'\n', "{} ends within a line: {log}", path.display());

@@ -45,6 +45,7 @@ struct Inner {
     /// Operations that fail, by their number, from and to.
     plan: Vec<(std::ops::Range<u64>, Fault)>,
     is_dead: bool,
+    cooled: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -83,6 +84,7 @@ impl FaultDisk {
             operations: 0,
             plan: Vec::new(),
             is_dead: false,
+            cooled: Vec::new(),
         };
         Self::with(inner)
     }
@@ -168,6 +170,11 @@ impl FaultDisk {
         inner.files[&inner.names[name]].now.clone()
     }
 
+    /// Names of files that the system was told to be read no more.
+    pub fn cooled(&self) -> Vec<String> {
+        self.inner.lock().unwrap().cooled.clone()
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.inner.lock().unwrap().names.keys().cloned().collect()
     }
@@ -245,6 +252,7 @@ impl Inner {
             operations: 0,
             plan: Vec::new(),
             is_dead: false,
+            cooled: Vec::new(),
         })
     }
 }
@@ -317,6 +325,11 @@ impl Disk for FaultDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.change_names(NameChange::Remove(name.to_owned()))
+    }
+
+    fn cool(&self, name: &str) -> io::Result<()> {
+        self.inner.lock().unwrap().cooled.push(name.to_owned());
+        Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {

@@ -79,6 +79,41 @@ fn many_append_while_many_read_here_and_from_another_process() {
 }
 
 #[test]
+fn what_a_reader_has_still_to_read_stays_in_the_systems_memory() {
+    let disk = FaultDisk::new(49, 4096);
+    let log = open(&disk);
+    let (mut slow, mut fast) = (log.reader(1), log.reader(1));
+    let grow = |count: usize| {
+        while log.segments().len() < count {
+            log.append(&[Entry { body: &[1; 300], ..Entry::default() }], &never).unwrap();
+        }
+    };
+    let begins = |index: usize| log.segments()[index].first_seq;
+    let cooled = |count: usize| {
+        let segments = log.segments();
+        let names = segments[..count].iter().map(|segment| format!("{:020}.seg", segment.number));
+        let names: Vec<String> = names.collect();
+        until("segments to be cooled", || disk.cooled().len() >= count);
+        assert_eq!(disk.cooled(), names);
+    };
+    grow(6);
+    read_all(&mut fast);
+    let third = begins(2);
+    while slow.position() < third {
+        slow.read(1, 1).unwrap();
+    }
+    assert_eq!(disk.cooled().len(), 0);
+    grow(7);
+    cooled(2);
+    // One that is no more holds nothing; the newest two may be needed again.
+    drop(slow);
+    grow(8);
+    read_all(&mut fast);
+    grow(9);
+    cooled(7);
+}
+
+#[test]
 fn at_its_limit_it_blocks_and_says_so_until_something_is_released() {
     let disk = FaultDisk::new(41, 4096);
     let options = Options { max_bytes: 70 << 10, ..options() };
