@@ -127,10 +127,8 @@ fn what_was_exported_is_imported_and_delivered() {
     other.add(TO_FILE);
     other.write_config();
     let said = command(&other, &["journal", "import", file.to_str().unwrap()]);
-    assert!(
-        said.code == 0 && said.err.contains("1,000 frames imported: records 1 to 1000"),
-        "{said:?}"
-    );
+    // And nothing of a segment that was not made to its end.
+    assert_eq!(said.err, "1,000 frames imported: records 1 to 1000\n");
     let again = well(command(&other, &["journal", "export"]));
     assert!(again == fs::read_to_string(&file).unwrap(), "all of it, with its times");
     let mut host = other.run();

@@ -390,13 +390,11 @@ fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
         .map(|damage| format!("store/{} at byte {}: {}", damage.file, damage.offset, damage.what))
         .collect();
     for range in lost {
-        let records = match range.end - range.start {
-            1 => format!("record {}", range.start),
-            _ => format!("records {} to {}", range.start, range.end - 1),
-        };
         notes.push(format!(
-            "store: {records} cannot be read; a pipeline of whose last commits that was goes on from the \
-             commit before, and dead letters in it are in dead-letters.jsonl alone"
+            "store: records {} to {} cannot be read; a pipeline whose last commits they were goes on \
+             from the commit before, and dead letters in them are in dead-letters.jsonl alone",
+            range.start,
+            range.end - 1
         ));
     }
     // Those of records that are known to be lost are told of already.

@@ -13,8 +13,6 @@ use crate::seglog::{OpenError, ReadOnly, Report, verify_records};
 pub struct ReadStore {
     log: ReadOnly,
     image: Image,
-    /// Whether something was there and cannot be read.
-    is_damaged: bool,
 }
 
 impl ReadStore {
@@ -25,8 +23,8 @@ impl ReadStore {
     pub fn open(dir: &Path) -> Result<ReadStore, OpenError> {
         let log = ReadOnly::open(dir)?;
         let first = log.segments().first().map_or(1, |segment| segment.first_seq);
-        let (image, lost) = replay(log.reader(first), dir)?;
-        Ok(ReadStore { log, image, is_damaged: !lost.is_empty() })
+        let (image, _) = replay(log.reader(first), dir)?;
+        Ok(ReadStore { log, image })
     }
 
     /// Dead letters that nobody is done with, the oldest first.
@@ -41,9 +39,9 @@ impl ReadStore {
         &self.image.gaps
     }
 
-    /// Whether any pipeline has a place in the journal, or something of one cannot be read.
+    /// Whether any pipeline has a place in the journal.
     pub fn knows_pipelines(&self) -> bool {
-        self.is_damaged || !self.image.pipelines.is_empty()
+        !self.image.pipelines.is_empty()
     }
 
     /// All records of the journal up to this one were durable once: pipelines have taken them.

@@ -13,6 +13,7 @@ use crate::app::{StartError, own_data_dir};
 use crate::cli::Exit;
 use crate::cli::screen::{counted, grouped, records};
 use crate::config::Config;
+use crate::dir::sync_dir;
 use crate::journal::{Journal, Read};
 use crate::store::{Commit, ReadStore, Record, Store};
 use crate::timestamp::now_micros;
@@ -54,7 +55,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), Exit> {
 fn part(data_dir: &Path, name: &str) -> Result<PathBuf, Exit> {
     let dir = data_dir.join(name);
     std::fs::create_dir_all(&dir)
-        .and_then(|()| File::open(data_dir)?.sync_all())
+        .and_then(|()| sync_dir(data_dir))
         .map_err(|error| Exit::environment(format!("cannot make {}: {error}", dir.display())))?;
     Ok(dir)
 }
