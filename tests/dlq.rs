@@ -116,7 +116,7 @@ fn letters_of_a_filter_that_was_mended_arrive_once() {
     mend(&mut host, "misbehave-filter", MENDED);
     let said = dlq(&host, &["redrive", "--plugin", "10-bad", "--reason", "fault", "--json"]);
     assert_eq!(said.code, 0, "{said:?}");
-    let row = &said.json()[0][0];
+    let row = &said.json()[0]["pipelines"][0];
     assert_eq!((&row["pipeline"], &row["delivered"]), (&"main".into(), &count.into()), "{row}");
     assert_eq!(left(&host, &[]), Vec::<String>::new());
     assert_eq!(dlq(&host, &["list"]).out, "no dead letters\n");
@@ -170,6 +170,16 @@ fn some_are_taken_by_filter_and_by_id_and_others_dropped() {
     let said = dlq(&host, &["drop", id(0), "9999.0"]);
     assert!(said.code == 1 && said.err.contains("no dead letter: 9999.0"), "{said:?}");
     assert_eq!(said.out, "1 dead letter dropped\n");
+    for what in [&["list", "9999.0"][..], &["export", "9999.0"], &["redrive", "9999.0", "--json"]] {
+        let said = dlq(&host, what);
+        assert!(said.code == 1 && said.err.contains("no dead letter: 9999.0"), "{said:?}");
+        if what[0] == "redrive" {
+            assert_eq!(said.out, "{\"pipelines\":[],\"unknown\":[\"9999.0\"]}\n");
+        }
+    }
+    // It is there, and does not fit what else is said.
+    let said = dlq(&host, &["list", id(2), "--reason", "trap"]);
+    assert_eq!((said.code, &*said.out), (0, "no dead letters\n"), "{said:?}");
     assert_eq!(left(&host, &[]), hit[1..]);
     mend(&mut host, "misbehave-filter", MENDED);
     let said = dlq(&host, &["redrive", id(2)]);
@@ -197,15 +207,20 @@ fn a_letter_whose_plugin_or_pipeline_is_gone_stays() {
     host.wait_for_log("plugin removed");
     let said = dlq(&host, &["redrive", "--all"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains("plugin \"10-bad\" is not in the pipeline"), "{said:?}");
+    let why = "plugin \"10-bad\" is not in the pipeline\n  hint: put it back, or drop them\n";
+    assert!(said.out.contains(why), "{said:?}");
     assert_eq!(left(&host, &[]), hit);
 
     host.dir.replace("[pipeline.main]", "[pipeline.other]");
     host.dir.write_config();
     host.wait_for_log("the configuration has taken effect");
     let said = dlq(&host, &["redrive", "--all", "--json"]);
-    let stay = &said.json()[0][0]["stay"][0];
+    let stay = &said.json()[0]["pipelines"][0]["stay"][0];
     assert!(said.code == 1 && stay["count"] == hit.len(), "{said:?}");
+    assert!(
+        stay["first"].as_str().is_some_and(|id| id.contains('.')),
+        "an id as all others: {stay}"
+    );
     assert_eq!(stay["why"], "the pipeline is not configured any more");
     assert_eq!(left(&host, &[]), hit);
     host.stop();

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::dlq::command;
 use crate::support::{
     Host, HostDir, LedgerLine, Sim, TROMMEL, count_lines, output_of, wait_for, wait_until,
 };
@@ -172,6 +173,32 @@ fn the_time_in_which_the_host_is_away_is_a_gap() {
     assert_eq!(page.value("trommel_gap_open", &[("source", "hq"), ("stream", AP)]) as u64, 0);
     let (_, gaps, holes) = end(sim, host);
     assert_eq!((gaps.len(), holes), (5, 4));
+}
+
+/// What is put into the journal by hand is nothing that the stream brought, and nobody stopped the host.
+#[test]
+fn an_import_after_a_crash_changes_nothing_of_the_gap() {
+    let sim = Sim::start(&["--rate", "2000", "--streams", AP]);
+    let mut host = HostDir::new(&sim, &[AP], MAIN).run();
+    wait_until("events", || events(&host) > 300);
+    host.running.signal(Signal::KILL);
+    host.running.wait();
+    let well = |args: &[&str]| {
+        let said = command(&host.dir, args);
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out
+    };
+    let last: Value = serde_json::from_str(well(&["replay"]).lines().last().unwrap()).unwrap();
+    let frame = well(&["journal", "export", "--to-seq", "1"]);
+    let file = host.path("frame.jsonl");
+    std::fs::write(&file, frame).unwrap();
+    well(&["journal", "import", file.to_str().unwrap()]);
+    well(&["journal", "import", file.to_str().unwrap()]);
+    let mut host = host.dir.run();
+    wait_until("the end of the gap", || over(&host) == 1);
+    let gap = &gaps(&host)[0];
+    assert_eq!((text(gap, "reason"), &gap["last_id"]), ("crash", &last["id"]), "{gap}");
+    host.stop();
 }
 
 #[test]

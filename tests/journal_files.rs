@@ -111,11 +111,12 @@ fn what_was_exported_is_imported_and_delivered() {
     let (dir, lines) = received();
     let file = dir.path("frames.jsonl");
     let said = command(&dir, &["journal", "export", file.to_str().unwrap()]);
-    assert!(said.code == 0 && said.err.contains("1000 frames exported"), "{said:?}");
+    assert!(said.code == 0 && said.err.contains("1,000 frames exported"), "{said:?}");
     let said = command(&dir, &["journal", "export", file.to_str().unwrap()]);
     assert!(said.code == 3 && said.err.contains("File exists"), "nothing is overwritten: {said:?}");
+    assert!(said.err.contains("hint: it writes new files only"), "{said:?}");
 
-    // To a host elsewhere, whose pipeline begins with the oldest.
+    // To where no host has run: its pipeline begins with them.
     let mut other = HostDir::empty();
     let empty = other.path("hq.frames");
     fs::write(&empty, "").unwrap();
@@ -123,15 +124,19 @@ fn what_was_exported_is_imported_and_delivered() {
         "[source.hq]\nkind = \"replay\"\npath = \"{}\"\nstream = \"ap-events\"\n",
         empty.display()
     ));
-    other.add(&TO_FILE.replace("to = [\"archive\"]", "to = [\"archive\"]\nbegin = \"oldest\""));
+    other.add(TO_FILE);
     other.write_config();
     let said = command(&other, &["journal", "import", file.to_str().unwrap()]);
-    assert!(said.code == 0 && said.err.contains("records 1 to 1000"), "{said:?}");
+    // And nothing of a segment that was not made to its end.
+    assert_eq!(said.err, "1,000 frames imported: records 1 to 1000\n");
     let again = well(command(&other, &["journal", "export"]));
     assert!(again == fs::read_to_string(&file).unwrap(), "all of it, with its times");
     let mut host = other.run();
     assert_eq!(host.end().delivered, COUNT as u64);
     assert!(fs::read_to_string(host.path("events.jsonl")).unwrap() == lines);
+    let log = host.running.log();
+    assert!(!log.contains("ERROR"), "nothing is amiss: {log}");
+    assert_eq!(well(command(&host.dir, &["gaps"])), "no gaps\n", "no stream was ever connected");
 }
 
 #[test]
@@ -144,14 +149,23 @@ fn what_makes_no_sense_is_not_imported() {
     let good =
         r#"{"time":"2026-11-21T00:00:00Z","source":"hq","stream":"s","kind":"text","frame":""}"#;
     for (bad, says) in
-        [("{", "line 2: EOF"), ("{\"seq\":1}", "line 2: missing field"), ("\u{0}", "line 2")]
+        [("{", "line 3: EOF"), ("{\"seq\":1}", "line 3: missing field"), ("\u{0}", "line 3")]
     {
-        fs::write(&file, format!("{good}\n{bad}\n")).unwrap();
+        fs::write(&file, format!("{good}\n\n{bad}\n")).unwrap();
         let said = command(&dir, &["journal", "import", file.to_str().unwrap()]);
         assert!(said.code == 1 && said.err.contains(says), "{said:?}");
-        assert!(said.err.contains("what came before is in the journal"), "{said:?}");
+        assert!(!said.err.contains("line 1"), "{said:?}");
+        assert!(said.err.contains("; import the rest from line 3 on"), "{said:?}");
     }
-    assert_eq!(well(command(&dir, &["journal", "export"])).lines().count(), 3);
+    fs::write(&file, format!("{good}\n{good}\n?\n")).unwrap();
+    let said = command(&dir, &["journal", "import", file.to_str().unwrap()]);
+    let hint = "\nhint: the 2 frames before it are in the journal, as records 4 to 5; import the rest \
+                from line 3 on\n";
+    assert!(said.err.ends_with(hint), "{said:?}");
+    fs::write(&file, "?\n").unwrap();
+    let said = command(&dir, &["journal", "import", file.to_str().unwrap()]);
+    assert!(said.err.contains("hint: nothing of it is in the journal"), "{said:?}");
+    assert_eq!(well(command(&dir, &["journal", "export"])).lines().count(), 5);
 }
 
 /// While a host writes, what it is just writing is no damage, and nothing of it is disturbed.
@@ -233,6 +247,10 @@ fn a_flipped_bit_is_found_and_told_with_what_is_lost() {
     assert_eq!(damage["last_seq"], lost, "one record");
     let said = command(&dir, &["journal", "verify"]);
     assert!(said.code == 1 && said.out.contains(&format!("record {lost} is lost")), "{said:?}");
-    let said = command(&dir, &["replay", "--count"]);
-    assert!(said.code == 0 && said.err.contains("1 records cannot be read"), "{said:?}");
+    // What is not whole does not end as if it were.
+    for args in [&["replay", "--count"][..], &["journal", "export"]] {
+        let said = command(&dir, args);
+        assert!(said.code == 1 && said.err.contains("1 record cannot be read\nhint: "), "{said:?}");
+        assert!(!said.out.is_empty(), "{said:?}");
+    }
 }

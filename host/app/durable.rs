@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::recall::{Memories, recall, tell_lost};
 use super::{StartError, environment};
 use crate::backoff::DISK_HINT;
+use crate::config::units::size_text;
 use crate::config::{Begin, JournalConfig, PipelineConfig, WhenFull};
 use crate::dir::sync_dir;
 use crate::gap::{Ledger, Reason};
@@ -263,11 +264,22 @@ impl Durable {
 
     /// What survives what, in plain words.
     pub fn guarantee(&self) -> String {
-        let wait = self.config.group_wait.as_millis();
+        let within = match self.config.group_wait.as_millis() {
+            0 => "while the group before was synced".to_owned(),
+            wait => format!("within the last {wait} ms and one sync"),
+        };
+        let limit = size_text(self.config.max_size);
+        let then = match self.config.when_full {
+            WhenFull::Wait => "sources stop reading (wait)",
+            WhenFull::DropOldest => {
+                "the oldest is given up, and is a gap and a dead letter (drop-oldest)"
+            }
+        };
         format!(
             "journal: what counts as received is on disk and survives a crash of this process, of the \
-             machine, and a sink that is away; what was read within the last {wait} ms, or waits in the \
-             kernel, may be lost with the process"
+             machine, a full disk, and a sink that is away, up to {limit}; then {then}. What may be lost with \
+             the process is what was read {within}, or up to 8 MiB while the disk does not write, what a second \
+             connection holds until the first is done, and what waits in the kernel"
         )
     }
 
@@ -317,5 +329,29 @@ mod tests {
         let kept = durable.kept(&pipeline, false).unwrap();
         assert_eq!((kept.saved.cursor, kept.begins_later), (1, false));
         assert_eq!(durable.store.journal_floor(), Some(1));
+    }
+
+    #[test]
+    fn what_is_promised_is_as_it_is_configured() {
+        let promise = |config: JournalConfig| {
+            let dir = tempfile::tempdir().unwrap();
+            let durable = Durable::open(dir.path(), &config).unwrap();
+            let promise = durable.guarantee();
+            durable.close();
+            promise
+        };
+        let text = promise(JournalConfig::default());
+        assert!(
+            text.contains("a full disk, and a sink that is away, up to 8 GiB; then sources stop")
+        );
+        assert!(text.contains("within the last 5 ms and one sync"), "{text}");
+        let text = promise(JournalConfig {
+            when_full: WhenFull::DropOldest,
+            max_size: 96 << 20,
+            group_wait: Duration::ZERO,
+            ..JournalConfig::default()
+        });
+        assert!(text.contains("up to 96 MiB; then the oldest is given up, and is a gap"), "{text}");
+        assert!(!text.contains("0 ms"), "{text}");
     }
 }

@@ -90,11 +90,14 @@ pub(super) fn tell_lost(
         };
         let time = |event: &Option<Journalled>| event.as_ref().map(|event| event.time);
         let to = time(&after).unwrap_or_else(now_micros);
-        let count = records.end - records.start;
+        let (count, plural) = match records.end - records.start {
+            1 => (1, ""),
+            count => (count, "s"),
+        };
         Gap {
             from: time(&before).unwrap_or(to),
             to: Some(to),
-            detail: format!("{count} records of the journal: {what}"),
+            detail: format!("{count} record{plural} of the journal: {what}"),
             last_id: id(&before),
             first_id: id(&after),
             replayed: Some(false),

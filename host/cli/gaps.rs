@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::screen::{Paint, counted, span};
+use super::screen::{Paint, counted, records as numbered, span};
 use super::{ConfigArgs, Exit};
 use crate::config::units;
 use crate::gap::{BEGIN, Gap};
-use crate::store::{OpenError, ReadStore};
+use crate::store::ReadStore;
 use crate::timestamp::{Timestamp, format_time, now_micros};
 
 /// Arguments of `trommel gaps`.
@@ -24,12 +24,12 @@ use crate::timestamp::{Timestamp, format_time, now_micros};
 pub(super) struct GapsArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Only those of this source
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Only those of this stream
-    #[arg(long, value_name = "NAME")]
-    stream: Option<String>,
+    /// Only those of this source; may be given more than once, or with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    source: Vec<String>,
+    /// Only those of this stream; may be given more than once, or with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    stream: Vec<String>,
     /// Only those that lasted until then: a time, or how long ago
     #[arg(long, value_name = "2026-01-31T12:00:00Z|2h", value_parser = since)]
     since: Option<Since>,
@@ -72,10 +72,7 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
             data_dir.display()
         )));
     }
-    let store = ReadStore::open(&store).map_err(|error| match error {
-        OpenError::Io { .. } => Exit::environment(error),
-        OpenError::Version { .. } => Exit::run_time(error),
-    })?;
+    let store = ReadStore::open(&store).map_err(Exit::environment)?;
     let now = now_micros();
     let gaps: Vec<&Gap> = store.gaps().iter().filter(|gap| args.wants(gap, now)).collect();
     let text = match args.json {
@@ -91,8 +88,8 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
 
 impl GapsArgs {
     fn wants(&self, gap: &Gap, now: u64) -> bool {
-        let is = |wanted: &Option<String>, name: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == name)
+        let is = |wanted: &[String], name: &str| {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
         };
         let since = self.since.map_or(0, |since| since.micros(now));
         gap.reason != BEGIN
@@ -169,7 +166,7 @@ fn table(gaps: &[&Gap], now: u64, paint: Paint) -> String {
 fn between(gap: &Gap) -> String {
     let or_dash = |id: &str| if id.is_empty() { "-".to_owned() } else { id.to_owned() };
     let records = gap.records.map_or_else(String::new, |(first, last)| {
-        format!("; records {first} to {last} of the journal")
+        format!("; {} of the journal", numbered(&(first..last.saturating_add(1))))
     });
     format!("after {}, before {}{records}", or_dash(&gap.last_id), or_dash(&gap.first_id))
 }

@@ -50,7 +50,7 @@ pub struct Cli {
 /// What is logged, and how.
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// error, warn, info, debug, trace, or PART=LEVEL,... [default: TROMMEL_LOG, else info]
+    /// error, warn, info, debug, trace, or PART=LEVEL,... [default: TROMMEL_LOG, else what the command needs]
     #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log", value_parser = log_level)]
     log_level: Option<String>,
     /// human, json, or auto: human on a terminal, else json [default: TROMMEL_LOG_FORMAT]

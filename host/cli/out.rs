@@ -20,7 +20,13 @@ impl Out {
         use std::os::unix::fs::OpenOptionsExt as _;
         let opened = File::options().write(true).create_new(true).mode(0o600).open(path);
         let file = opened.map_err(|error| {
-            Exit::environment(format!("cannot make {}: {error}", path.display()))
+            let hint = match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    "\nhint: it writes new files only; name another one"
+                }
+                _ => "",
+            };
+            Exit::environment(format!("cannot make {}: {error}{hint}", path.display()))
         })?;
         Ok(Out(BufWriter::with_capacity(64 << 10, Box::new(file))))
     }

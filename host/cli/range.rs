@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Exit;
+use super::screen::counted;
 use super::when::when;
 use crate::journal::{Archive, Frames, KeptFrame};
 
@@ -96,11 +97,16 @@ impl Range {
     }
 
     /// Says what could not be read, if anything.
-    pub fn tell_lost(&self) {
-        if self.lost > 0 {
-            let lost = self.lost;
-            eprintln!("trommel: {lost} records cannot be read; trommel journal verify says where");
+    ///
+    /// # Errors
+    /// Nothing more to be said, when something could not: the command has not done all of it.
+    pub fn tell_lost(&self) -> Result<(), Exit> {
+        if self.lost == 0 {
+            return Ok(());
         }
+        let lost = counted(self.lost as usize, "record");
+        eprintln!("trommel: {lost} cannot be read\nhint: trommel journal verify says where");
+        Err(Exit { code: 1, message: String::new() })
     }
 }
 

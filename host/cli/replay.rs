@@ -257,13 +257,13 @@ impl Replay<'_> {
             self.out.line(&counts)?;
         }
         self.out.flush()?;
-        range.tell_lost();
+        let is_whole = range.tell_lost();
         if !self.args.count {
             eprintln!("{counts}");
         }
         match self.choice.missing() {
             Some(id) => Err(Exit::run_time(format!("no event with the id {id:?} was found"))),
-            None => Ok(()),
+            None => is_whole,
         }
     }
 }

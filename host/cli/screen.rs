@@ -1,5 +1,7 @@
 //! What a terminal can do: colour, and how wide it is. Key type: [`Paint`].
 
+use std::ops::Range;
+
 use crate::config;
 
 /// Puts colour on words, where there is a terminal and the user does not mind.
@@ -74,9 +76,17 @@ pub(super) fn span(micros: u64) -> String {
     }
 }
 
-/// `1 stream`, `2 streams`.
+/// `1 stream`, `2,000 streams`.
 pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
+}
+
+/// Records of a log by their numbers, which are as commands take them: `record 5`, `records 5 to 7`.
+pub(super) fn records(seqs: &Range<u64>) -> String {
+    match seqs.end - seqs.start {
+        1 => format!("record {}", seqs.start),
+        _ => format!("records {} to {}", seqs.start, seqs.end.saturating_sub(1)),
+    }
 }
 
 #[cfg(test)]
@@ -91,5 +101,7 @@ mod tests {
             ["0.4 s", "1 min 1 s", "1 h 0 min", "1 d 1 h"]
         );
         assert_eq!((columns("aé…"), columns("日本")), (3, 4));
+        assert_eq!([0, 1, 40_000].map(|n| counted(n, "gap")), ["0 gaps", "1 gap", "40,000 gaps"]);
+        assert_eq!([&(5..6), &(5..8)].map(records), ["record 5", "records 5 to 7"]);
     }
 }

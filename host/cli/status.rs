@@ -101,8 +101,8 @@ fn streams(out: &mut String, streams: &[Status], now: u64, paint: Paint) {
     let names: Vec<String> = streams.iter().map(|s| format!("{}/{}", s.source, s.stream)).collect();
     let width = widest("STREAM", names.iter().map(String::as_str));
     let head = format!(
-        "{:width$}  {:<10}  {:>11}  {:>12}  {:>11}  {:>10}  {:>4}",
-        "STREAM", "STATE", "SINCE", "EVENTS", "LAST EVENT", "DUPLICATES", "GAPS"
+        "{:width$}  {:<10}  {:>11}  {:>12}  {:>11}  {:>10}  {:>8}",
+        "STREAM", "STATE", "SINCE", "EVENTS", "LAST EVENT", "DUPLICATES", "OWN GAPS"
     );
     let _ = writeln!(out, "\n{}", paint.dim(&head));
     for (status, name) in streams.iter().zip(&names) {
@@ -118,7 +118,7 @@ fn streams(out: &mut String, streams: &[Status], now: u64, paint: Paint) {
         };
         let _ = writeln!(
             out,
-            "{name:width$}  {state}  {:>11}  {:>12}  {last:>11}  {:>10}  {:>4}",
+            "{name:width$}  {state}  {:>11}  {:>12}  {last:>11}  {:>10}  {:>8}",
             span(now.saturating_sub(status.since)),
             grouped(status.frames),
             grouped(status.duplicates),
@@ -186,13 +186,14 @@ fn sinks(out: &mut String, rows: &[SinkRow], paint: Paint) {
 
 fn journal(out: &mut String, row: &JournalRow, paint: Paint) {
     let head = format!(
-        "{:<11}  {:>13}  {:>13}  {:>13}",
-        "JOURNAL", "BYTES", "FIRST RECORD", "NEXT RECORD"
+        "{:<11}  {:>14}  {:>14}  {:>13}  {:>13}",
+        "JOURNAL", "BYTES", "LIMIT", "FIRST RECORD", "NEXT RECORD"
     );
     let _ = writeln!(out, "\n{}", paint.dim(&head));
     let state = if row.troubles.is_empty() { "written" } else { "waiting" };
-    let (bytes, first, next) = (grouped(row.bytes), grouped(row.first), grouped(row.next));
-    let _ = writeln!(out, "{state:<11}  {bytes:>13}  {first:>13}  {next:>13}");
+    let (bytes, limit) = (grouped(row.bytes), grouped(row.limit));
+    let (first, next) = (grouped(row.first), grouped(row.next));
+    let _ = writeln!(out, "{state:<11}  {bytes:>14}  {limit:>14}  {first:>13}  {next:>13}");
     for line in row.troubles.iter().flat_map(|why| why.lines()) {
         let _ = writeln!(out, "{:4}{}", "", paint.red(line));
     }

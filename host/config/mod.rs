@@ -30,7 +30,7 @@ pub use sinks::{Format, Header, HttpConfig, Rotation, SinkConfig, SinkKind};
 pub use tail::TailSource;
 
 /// Variables that begin like an override and are none.
-const NOT_OVERRIDES: &[&str] = &["log", "log_format", "cache", "config", "wasm"];
+const NOT_OVERRIDES: &[&str] = &["log", "log_format", "cache", "wasm"];
 
 /// Everything the host builds from. All paths are as the process will open them.
 #[derive(Debug, Clone)]

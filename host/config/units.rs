@@ -34,6 +34,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration such as \"500ms\" or \"5m\""))
 }
 
+/// A size as people write it, in the largest unit that it has one of: `8 GiB`, `3.1 GiB`.
+pub fn size_text(bytes: u64) -> String {
+    let units = SIZES.iter().filter(|(name, factor)| name.ends_with("iB") && *factor <= bytes);
+    let Some((name, factor)) = units.max_by_key(|(_, factor)| *factor) else {
+        return format!("{bytes} B");
+    };
+    match bytes.is_multiple_of(*factor) {
+        true => format!("{} {name}", bytes / factor),
+        false => format!("{:.1} {name}", bytes as f64 / *factor as f64),
+    }
+}
+
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -56,6 +68,8 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1.5 KiB"), Ok(1536));
         assert_eq!(size("0B"), Ok(0));
+        let sizes = [7, 1 << 10, 1 << 33, 3_328_599_654].map(size_text);
+        assert_eq!(sizes, ["7 B", "1 KiB", "8 GiB", "3.1 GiB"]);
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
         for bad in ["", "64", "MiB", "-1s", "1 parsec", "99999999999999999999GiB", "1..5s"] {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::Journal;
-use super::frames::{self, Read, TAG, head};
+use super::frames::{self, IMPORTED, Read, head};
+use crate::config::JournalConfig;
 use crate::seglog::{
     AppendError, Entry, OpenError, ReadOnly, Reader, Report, SegmentInfo, verify_records,
 };
@@ -120,6 +121,19 @@ pub fn verify_journal(dir: &Path) -> Result<Report, OpenError> {
 }
 
 impl Journal {
+    /// Opens the journal of a host that does not run, as [`Journal::open`], to put frames in. Whether
+    /// that host ended in order it says afterwards as it did before.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn open_to_import(
+        dir: &Path,
+        config: &JournalConfig,
+        certified: u64,
+    ) -> Result<Self, OpenError> {
+        Journal::open_as(dir, config, certified, true)
+    }
+
     /// Puts frames in that were received once, at these times, waiting for room until it is time to
     /// give up. They are durable when the journal is closed.
     ///
@@ -135,7 +149,7 @@ impl Journal {
         let mut entries = Vec::with_capacity(frames.len());
         for ((time_micros, read), head) in frames.iter().zip(&heads) {
             let time_micros = *time_micros;
-            entries.push(Entry { time_micros, tag: TAG, head, body: &read.frame.bytes });
+            entries.push(Entry { time_micros, tag: IMPORTED, head, body: &read.frame.bytes });
         }
         self.log.append(&entries, give_up).map(drop)
     }

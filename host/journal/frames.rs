@@ -7,8 +7,10 @@ use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Entry, Record};
 use crate::timestamp::now_micros;
 
-/// Version of the records.
+/// Tag of records of what a source brought.
 pub(super) const TAG: u32 = 1;
+/// Tag of records of what was put in by hand: no stream brought it to this host.
+pub(super) const IMPORTED: u32 = 2;
 const BINARY: u8 = 0;
 const TEXT: u8 = 1;
 const TOO_LARGE: u8 = 2;
@@ -78,7 +80,7 @@ pub struct Read {
 pub(super) fn head_of(record: &Record) -> Option<&[u8]> {
     let payload = &record.payload;
     let length = usize::from(u16::from_le_bytes(payload.get(..2)?.try_into().ok()?));
-    if record.tag != TAG || length < 7 || length > payload.len() {
+    if !matches!(record.tag, TAG | IMPORTED) || length < 7 || length > payload.len() {
         return None;
     }
     payload.get(..length)
@@ -156,6 +158,8 @@ mod tests {
             assert_eq!(read(&record(TAG, payload)), None);
         }
         assert_eq!(read(&record(7, b"\x07\0\0\0\0\0\0")), None);
-        assert!(read(&record(TAG, b"\x07\0\0\0\0\0\0")).is_some());
+        for tag in [TAG, IMPORTED] {
+            assert!(read(&record(tag, b"\x07\0\0\0\0\0\0")).is_some());
+        }
     }
 }

@@ -60,11 +60,21 @@ impl Journal {
     /// When it is not to be had, or of a version that is not known. Damage is none: see
     /// [`Journal::found`].
     pub fn open(dir: &Path, config: &JournalConfig, certified: u64) -> Result<Self, OpenError> {
+        Journal::open_as(dir, config, certified, false)
+    }
+
+    fn open_as(
+        dir: &Path,
+        config: &JournalConfig,
+        certified: u64,
+        is_guest: bool,
+    ) -> Result<Self, OpenError> {
         let options = Options {
             name: "journal",
             max_bytes: config.max_size,
             max_group_bytes: config.group_size,
             max_wait: config.group_wait,
+            is_guest,
             ..Options::default()
         };
         let counting = Arc::new(Counting::default());

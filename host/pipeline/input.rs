@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::queue::{self, Back, Front, Room};
-use crate::frame::Chunk;
+use crate::frame::{Chunk, Origin};
 use crate::journal::{End, Feed, Interests, Journal, Taken};
 use crate::swap::Swap;
 use crate::tally::Tally;
@@ -172,11 +172,15 @@ impl Input {
 
     /// Gives up frames that there is no time left to put in. Those of a queue stay in flight; those
     /// that are not in the journal were never received.
-    pub fn abandon(&self, frames: u64) {
+    pub fn abandon(&self, origin: &Origin, frames: u64) {
         match self {
             Input::Queue(front) => front.abandon(frames),
             Input::Journal(_) => {
-                tracing::error!(frames, "read, but not in the journal when the host had to end");
+                let Origin { source, stream } = origin;
+                tracing::error!(
+                    %source, %stream, frames,
+                    "read, but not in the journal when the host had to end"
+                );
             }
         }
     }

@@ -61,7 +61,7 @@ impl Pauses {
                 plugin = info.name,
                 version = info.version,
                 role = info.role.name(),
-                pause_us = is_reload.then_some(pause.as_secs_f64() * 1e6),
+                pause_us = is_reload.then_some(pause.as_nanos() as f64 / 1e3),
                 "plugin takes effect"
             );
         }

@@ -88,13 +88,17 @@ impl Route {
             Stage::Sink(name) if links.sinks().iter().any(|sink| *sink.name == **name) => {
                 Ok(Route::Sink(name.clone()))
             }
-            Stage::Sink(name) => Err(format!("the pipeline does not write to sink {name:?}")),
+            Stage::Sink(name) => Err(format!(
+                "the pipeline does not write to sink {name:?}\nhint: add it to `to`, or drop them"
+            )),
         }
     }
 
     fn of_plugin(name: &str, went_on: bool, links: &Links) -> Result<Route, String> {
         let Some(place) = links.place_of(name) else {
-            return Err(format!("plugin {name:?} is not in the pipeline"));
+            return Err(format!(
+                "plugin {name:?} is not in the pipeline\nhint: put it back, or drop them"
+            ));
         };
         if !went_on {
             return Ok(Route::From(place));

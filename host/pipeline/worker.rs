@@ -345,7 +345,11 @@ impl Worker {
         for range in lost {
             let (from, to) = (range.start, range.end - 1);
             tracing::error!(pipeline = self.name, from, to, "records of the journal are lost");
-            let detail = format!("records {from} to {to} of the journal cannot be read any more");
+            let records = match from == to {
+                true => format!("record {from}"),
+                false => format!("records {from} to {to}"),
+            };
+            let detail = format!("{records} of the journal cannot be read any more");
             run.lost_letter(detail);
         }
         lost.iter().map(|range| range.end - range.start).sum()

@@ -15,6 +15,9 @@ use super::writer::Current;
 /// durable, so that those who write meanwhile never wait for long.
 const PIECE: usize = 1 << 20;
 const SYNC_EVERY: u64 = 8 << 20;
+/// What to do about a disk on which no segment can be made.
+const HINT: &str =
+    "make room on the disk, or see whether it is well; what is there already is safe";
 /// How many released files are kept to be used again. Where as much is released as is written, one
 /// is at hand whenever one is taken, and none need be filled.
 pub(super) const MOST_SPARES: usize = 2;
@@ -143,7 +146,12 @@ pub(super) fn run(shared: &Shared) {
             Task::Make(size) => make(shared, size),
         };
         match result {
-            Ok(()) => wait = shared.options.retry_least,
+            Ok(()) => {
+                if wait > shared.options.retry_least {
+                    tracing::info!(log = shared.options.name, "segments can be made again");
+                }
+                wait = shared.options.retry_least;
+            }
             Err(_) => {
                 rest(shared, Instant::now() + wait);
                 wait = (wait * 2).min(shared.options.retry_most);
@@ -236,12 +244,17 @@ fn make(shared: &Shared, size: u64) -> io::Result<()> {
             state.add_spare(shared, spare);
             Ok(())
         }
+        // The log is being closed.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
         Err(error) => {
             // Without its name, which is another one each time: what is the same is told once.
             let dir = shared.disk.path().display();
             let text = format!("cannot make a segment of {size} bytes in {dir}: {error}");
             if state.make_trouble.as_deref() != Some(&text) {
-                tracing::warn!(log = shared.options.name, "{text}; it is tried again");
+                tracing::warn!(
+                    log = shared.options.name,
+                    "{text}; it is tried again\nhint: {HINT}"
+                );
             }
             state.make_trouble = Some(text);
             Err(error)

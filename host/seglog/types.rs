@@ -32,6 +32,9 @@ pub struct Options {
     pub retry_least: Duration,
     /// The longest wait after a failed write.
     pub retry_most: Duration,
+    /// Closing it does not say that it was closed in order, where opening found that it was not: for
+    /// those who only add to what somebody else keeps.
+    pub is_guest: bool,
 }
 
 impl Default for Options {
@@ -47,6 +50,7 @@ impl Default for Options {
             idle: Duration::from_millis(50),
             retry_least: Duration::from_millis(50),
             retry_most: Duration::from_secs(1),
+            is_guest: false,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     certified: u64,
     /// The last thing in the log is a mark that says it was closed.
     is_closed: bool,
+    /// So it was when the log was opened.
+    was_closed: bool,
     /// When the last group was begun.
     pub(super) begun: Instant,
 }
@@ -82,6 +84,7 @@ impl Writer {
             // What was durable is known to be when the first mark says so.
             certified: 0,
             is_closed,
+            was_closed: is_closed,
             begun: Instant::now(),
         }
     }
@@ -123,7 +126,9 @@ impl Writer {
             return self.roll_then(shared, |writer| writer.mark(shared, kind));
         }
         let durable = shared.table.durable();
-        match self.write_mark(kind, durable) {
+        let is_guest = shared.options.is_guest && !self.was_closed;
+        let said = if is_guest { MarkKind::Idle } else { kind };
+        match self.write_mark(said, durable) {
             Ok(()) => {
                 self.certified = durable;
                 self.is_closed = kind == MarkKind::Close;

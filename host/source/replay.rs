@@ -52,7 +52,7 @@ impl Replay {
         let chunk = Chunk::new(Arc::clone(&self.origin), frames);
         for output in self.outputs.now().iter() {
             if output.send(chunk.clone()).await.is_err() {
-                output.abandon(chunk.frames.len() as u64);
+                output.abandon(&chunk.origin, chunk.frames.len() as u64);
             }
         }
     }

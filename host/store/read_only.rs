@@ -39,6 +39,11 @@ impl ReadStore {
         &self.image.gaps
     }
 
+    /// Whether any pipeline has a place in the journal.
+    pub fn knows_pipelines(&self) -> bool {
+        !self.image.pipelines.is_empty()
+    }
+
     /// All records of the journal up to this one were durable once: pipelines have taken them.
     pub fn certified(&self) -> u64 {
         let cursors = self.image.pipelines.values().map(|saved| saved.cursor);

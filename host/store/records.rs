@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::frame::Kind;
 use crate::outcome::Signal;
@@ -142,8 +143,9 @@ pub enum Stage {
     Sink(String),
 }
 
-/// Tells a dead letter from all others: the record of the store that it is in, and its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Tells a dead letter from all others: the record of the store that it is in, and its place there. In
+/// JSON it is its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId {
     /// Number of the record.
     pub record: u64,
@@ -165,6 +167,25 @@ impl std::str::FromStr for LetterId {
             Some(LetterId { record: record.parse().ok()?, place: place.parse().ok()? })
         });
         parsed.ok_or_else(|| format!("{text:?} is not the id of a dead letter such as \"812.0\""))
+    }
+}
+
+impl Serialize for LetterId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => (self.record, self.place).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LetterId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(D::Error::custom);
+        }
+        let (record, place) = Deserialize::deserialize(deserializer)?;
+        Ok(LetterId { record, place })
     }
 }
 
@@ -241,5 +262,20 @@ mod path_bytes {
 
     pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<PathBuf, D::Error> {
         Ok(OsString::from_vec(Vec::deserialize(from)?).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_text_in_json_and_two_numbers_on_disk() {
+        let id = LetterId { record: 812, place: 3 };
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!((&*json, serde_json::from_str(&json).ok()), ("\"812.3\"", Some(id)));
+        let bytes = postcard::to_allocvec(&id).unwrap();
+        assert_eq!(bytes, postcard::to_allocvec(&(812_u64, 3_u32)).unwrap());
+        assert_eq!(postcard::from_bytes(&bytes), Ok(id));
     }
 }

@@ -39,6 +39,9 @@ pub struct StatusReport {
 pub struct JournalRow {
     /// Its size on disk.
     pub bytes: u64,
+    /// The size that it may have.
+    #[serde(default)]
+    pub limit: u64,
     /// The oldest record it holds.
     pub first: u64,
     /// The record that comes next.
@@ -174,6 +177,7 @@ fn pipeline_row(view: &PipelineView) -> PipelineRow {
 fn journal_row(view: &DurableView) -> JournalRow {
     JournalRow {
         bytes: view.journal.bytes(),
+        limit: view.journal_limit,
         first: view.journal.first_seq(),
         next: view.journal.next_seq(),
         troubles: view.troubles(),

@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use tokio::net::TcpSocket;
 
 use super::{Kind, Problem};
+use crate::config::units::size_text;
 use crate::config::{Config, SinkKind};
 
 /// How long a host on this machine may take to accept.
@@ -36,6 +37,36 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         }
     }
     wrong
+}
+
+/// What is as it should be by now, and may not stay so.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let Some(journal) = &config.journal else { return Vec::new() };
+    let Some(free) = free_below(&config.data_dir) else { return Vec::new() };
+    let held = held_in(&config.data_dir.join("journal"));
+    if journal.max_size <= free.saturating_add(held) {
+        return Vec::new();
+    }
+    let (max, free) = (size_text(journal.max_size), size_text(free));
+    let held = if held == 0 {
+        String::new()
+    } else {
+        format!(", beside the {} that it has", size_text(held))
+    };
+    vec![format!("journal.max_size is {max}, and {free} are free where data_dir is{held}")]
+}
+
+/// Bytes that a user may still write where a directory is, or is to be.
+fn free_below(dir: &Path) -> Option<u64> {
+    let at = dir.ancestors().find(|at| at.is_dir())?;
+    let found = rustix::fs::statvfs(at).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Bytes that the files of a directory hold.
+fn held_in(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
 }
 
 /// Whether a host answers that keeps its things there: then the port is its own.

@@ -86,7 +86,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Exit> {
     let mut report = Report {
         file: config.file.display().to_string(),
         pipelines: picture::rows(&config, &plugins),
-        warnings: warnings(&config),
+        warnings: [warnings(&config), machine::warnings(&config)].concat(),
         ..Report::default()
     };
     report.problems = problems(&config, &plugins);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Report;
 use crate::cli::screen::counted;
 use crate::config::{BUILT_IN_SOURCE, PipelineConfig};
-use crate::config::{Config, SinkConfig, SinkKind, SourceConfig, SourceKind};
+use crate::config::{Config, SinkConfig, SinkKind, SourceConfig, SourceKind, WhenFull};
 use crate::pipeline::resolve;
 use crate::runner::{Info, Plugins, Role};
 
@@ -25,7 +25,7 @@ pub(super) struct Row {
 #[derive(Debug, Serialize)]
 pub(super) struct Delivery {
     pub to: String,
-    pub is: &'static str,
+    pub is: String,
 }
 
 /// A plugin of a pipeline.
@@ -51,12 +51,15 @@ fn row(config: &Config, pipeline: &PipelineConfig, plugins: &Plugins) -> Row {
     };
     let mut delivery: Vec<Delivery> = Vec::new();
     let has_journal = config.journal.is_some();
+    let but = exceptions(config, pipeline);
     for step in through.iter().filter(|step| step.role == Some(Role::Export.name())) {
         let is = if has_journal { AT_LEAST_ONCE } else { IN_MEMORY };
-        delivery.push(Delivery { to: step.plugin.clone(), is });
+        delivery.push(Delivery { to: step.plugin.clone(), is: format!("{is}{but}") });
     }
     for sink in pipeline.to.iter().filter_map(|to| config.sinks.iter().find(|s| s.name == *to)) {
-        delivery.push(Delivery { to: sink.name.clone(), is: delivery_to(sink, has_journal) });
+        let is = delivery_to(sink, has_journal);
+        let but = if is == COUNTED { "" } else { &*but };
+        delivery.push(Delivery { to: sink.name.clone(), is: format!("{is}{but}") });
     }
     let (name, from, to) = (pipeline.name.clone(), pipeline.from.clone(), pipeline.to.clone());
     Row { name, from, through, to, delivery }
@@ -69,13 +72,31 @@ const AT_LEAST_ONCE_KEYED: &str =
     "at least once: a request may come twice, with the same Idempotency-Key while it is the same";
 const IN_MEMORY: &str = "in order; what is in memory is lost with the process (journal = false)";
 
+const COUNTED: &str = "counted only";
+
+/// What of a pipeline's events comes more often, or not at all, wherever they go.
+fn exceptions(config: &Config, pipeline: &PipelineConfig) -> String {
+    let is_replay = |source: &&SourceConfig| matches!(source.kind, SourceKind::Replay { .. });
+    let replays = config.sources.iter().filter(is_replay);
+    let has_replay = replays.filter(|source| pipeline.from.contains(&source.name)).count() > 0;
+    let when_full = config.journal.as_ref().map(|journal| journal.when_full);
+    let mut but = String::new();
+    if has_replay {
+        but.push_str("; a replay brings them anew with each start");
+    }
+    if when_full == Some(WhenFull::DropOldest) {
+        but.push_str("; not what is given up when the journal is full (drop-oldest)");
+    }
+    but
+}
+
 fn delivery_to(sink: &SinkConfig, has_journal: bool) -> &'static str {
     match &sink.kind {
         _ if !has_journal => IN_MEMORY,
         SinkKind::File { .. } => EXACT,
         SinkKind::Http(_) => AT_LEAST_ONCE_KEYED,
         SinkKind::Stdout => AT_LEAST_ONCE,
-        SinkKind::Null => "counted only",
+        SinkKind::Null => COUNTED,
     }
 }
 

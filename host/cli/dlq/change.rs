@@ -63,12 +63,20 @@ pub(super) fn redrive(args: &ChangeArgs) -> Result<(), Exit> {
     }
     let (unknown, redriven) = runtime()?.block_on(follow(&data_dir, &select)).map_err(asked)?;
     match args.json {
-        true => print_json(&redriven)?,
+        true => print_json(&RedrivenAll { pipelines: &redriven, unknown: &unknown })?,
         false => print_all(&redriven),
     }
     known(&unknown)?;
     let all_well = redriven.iter().all(|one| one.dead_lettered == 0 && one.stay.is_empty());
     if all_well { Ok(()) } else { Err(Exit { code: 1, message: String::new() }) }
+}
+
+/// What `--json` says of a redrive.
+#[derive(serde::Serialize)]
+struct RedrivenAll<'a> {
+    pipelines: &'a [Redriven],
+    /// Ids that were named, and are of no dead letter.
+    unknown: &'a [LetterId],
 }
 
 impl ChangeArgs {
@@ -169,12 +177,16 @@ fn print_all(redriven: &[Redriven]) {
     for Redriven { pipeline, asked, delivered, filtered, dead_lettered, gone, stay, .. } in redriven
     {
         let asked = counted(*asked as usize, "dead letter");
+        let staying = stay.iter().map(|stay| stay.count).sum();
         let ends = [
             (*delivered, "delivered"),
             (*filtered, "filtered"),
-            (*dead_lettered, "dead letters again"),
+            (
+                *dead_lettered,
+                if *dead_lettered == 1 { "dead letter again" } else { "dead letters again" },
+            ),
             (*gone, "done with by somebody else"),
-            (stay.iter().map(|stay| stay.count).sum(), "stay"),
+            (staying, if staying == 1 { "stays" } else { "stay" }),
         ];
         let ends: Vec<String> = ends
             .iter()
@@ -184,7 +196,9 @@ fn print_all(redriven: &[Redriven]) {
         println!("{pipeline}: {asked}: {}", ends.join(", "));
         for Stay { why, count, first } in stay {
             let others = if *count > 1 { " and others" } else { "" };
-            println!("  {} stay ({first}{others}): {why}", grouped(*count));
+            let stay = if *count == 1 { "stays" } else { "stay" };
+            let why = why.replace('\n', "\n  ");
+            println!("  {} {stay} ({first}{others}): {why}", grouped(*count));
         }
     }
 }

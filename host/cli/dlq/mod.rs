@@ -36,7 +36,7 @@ pub(super) enum DlqCommand {
         from the plugin that failed on it, or to the sink alone that refused it. `dlq list` with the same\n\
         filters shows which they are. The exit code is 1 when some are dead letters again, or still.")]
     Redrive(ChangeArgs),
-    /// Drops dead letters for good, also when no host runs
+    /// Marks dead letters as done with, also when no host runs; their lines in dead-letters.jsonl stay
     #[command(after_help = "Examples:\n  trommel dlq drop 812.0\n  \
         trommel dlq drop --reason refused --until 2026-11-01")]
     Drop(ChangeArgs),
@@ -109,8 +109,10 @@ fn list(args: &ListArgs) -> Result<(), Exit> {
     let store = open(&args.config.data_dir()?)?;
     let mut out = Out::stdout();
     let mut table = print::Table::default();
+    let mut left = select.ids.clone();
     for stored in store.letters().that_fit(&select) {
         let stored = stored.map_err(unreadable)?;
+        left.retain(|id| *id != stored.id);
         match args.json {
             true => out.json(&print::Row::new(&stored))?,
             false => table.add(&stored, &mut out)?,
@@ -119,7 +121,8 @@ fn list(args: &ListArgs) -> Result<(), Exit> {
     if !args.json {
         table.end(&mut out)?;
     }
-    out.flush()
+    out.flush()?;
+    known(&of_none(&store, left)?)
 }
 
 fn show(args: &ShowArgs) -> Result<(), Exit> {
@@ -143,10 +146,26 @@ fn export(args: &ExportArgs) -> Result<(), Exit> {
     let select = args.select.to_select();
     let store = open(&args.config.data_dir()?)?;
     let mut out = Out::to(args.output.as_deref())?;
+    let mut left = select.ids.clone();
     for stored in store.letters().that_fit(&select) {
-        out.json(&print::Whole::new(&stored.map_err(unreadable)?))?;
+        let stored = stored.map_err(unreadable)?;
+        left.retain(|id| *id != stored.id);
+        out.json(&print::Whole::new(&stored))?;
     }
-    out.flush()
+    out.flush()?;
+    known(&of_none(&store, left)?)
+}
+
+/// Those of some ids that are of no dead letter, and not only of one that does not fit.
+fn of_none(store: &ReadStore, mut ids: Vec<LetterId>) -> Result<Vec<LetterId>, Exit> {
+    if !ids.is_empty() {
+        let select = Select { ids: ids.clone(), ..Select::default() };
+        for stored in store.letters().that_fit(&select) {
+            let stored = stored.map_err(unreadable)?;
+            ids.retain(|id| *id != stored.id);
+        }
+    }
+    Ok(ids)
 }
 
 /// Where the store of a host lies, if there is one.

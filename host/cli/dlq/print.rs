@@ -184,7 +184,7 @@ impl Table {
             row.reason.to_owned(),
             line(row.stream),
             line(row.event_id.as_deref().unwrap_or("-")),
-            line(row.detail.lines().next().unwrap_or_default()),
+            line(&first_line(row.detail)),
         ]);
         if self.rows.len() >= MEASURED { self.print(out) } else { Ok(()) }
     }
@@ -217,6 +217,16 @@ impl Table {
     }
 }
 
+/// What a detail says first. Where that says only where it happened, what happened is in the next line.
+fn first_line(detail: &str) -> String {
+    let mut lines = detail.lines();
+    let first = lines.next().unwrap_or_default();
+    match lines.next() {
+        Some(next) if first.ends_with(':') => format!("{first} {next}"),
+        _ => first.to_owned(),
+    }
+}
+
 fn widths(rows: &[[String; 8]]) -> [usize; 7] {
     let mut widths = HEADS.map(str::len);
     for row in rows {
@@ -232,4 +242,16 @@ fn line(texts: &[String], widths: &[usize]) -> String {
         format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
     };
     texts.iter().zip(widths).map(pad).collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_in_a_table_says_what_happened() {
+        let panicked = "panicked at src/lib.rs:39:27:\nindex out of bounds\nat 1: f";
+        assert_eq!(first_line(panicked), "panicked at src/lib.rs:39:27: index out of bounds");
+        assert_eq!(["", "one", "one\ntwo", "one:"].map(first_line), ["", "one", "one", "one:"]);
+    }
 }

@@ -12,7 +12,7 @@ pub(super) struct SelectArgs {
     /// These alone, by their ids
     #[arg(value_name = "ID")]
     ids: Vec<LetterId>,
-    /// Of this pipeline; this and the next six may be given more than once, or with commas
+    /// Of this pipeline; this and the next five may be given more than once, or with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Filters")]
     pipeline: Vec<String>,
     /// For this reason: decode, trap, timeout, limit, answer, fault, refused or lost

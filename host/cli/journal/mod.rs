@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use self::line::Line;
 use super::out::Out;
 use super::range::RangeArgs;
+use super::screen::counted;
 use super::{ConfigArgs, Exit};
 
 #[derive(Debug, Subcommand)]
@@ -81,9 +82,9 @@ fn export(args: &ExportArgs) -> Result<(), Exit> {
         }
     }
     out.flush()?;
-    range.tell_lost();
+    let is_whole = range.tell_lost();
     if args.file.is_some() {
-        eprintln!("{} frames exported", range.read);
+        eprintln!("{} exported", counted(range.read as usize, "frame"));
     }
-    Ok(())
+    is_whole
 }

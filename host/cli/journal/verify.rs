@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::VerifyArgs;
 use crate::cli::Exit;
 use crate::cli::range::journal_dir;
-use crate::cli::screen::grouped;
+use crate::cli::screen::{counted, records};
 use crate::journal::{OpenError, Report, verify_journal};
 use crate::store::verify_store;
 
@@ -100,27 +100,30 @@ fn part(
 fn text(name: &str, part: Option<&Part>) -> String {
     let Some(part) = part else { return format!("{name}: there is none\n") };
     let mut out = format!(
-        "{name}: {} good records, {} bytes, in {} segments",
-        grouped(part.records),
-        grouped(part.bytes),
-        part.segments
+        "{name}: {}, {}, in {}",
+        counted(part.records as usize, "good record"),
+        counted(part.bytes as usize, "byte"),
+        counted(part.segments as usize, "segment")
     );
     // Writing to a String cannot fail, here and below.
     if let (Some(first), Some(last)) = (part.first_seq, part.last_seq) {
-        let _ = write!(out, ": {first} to {last}");
+        let _ = write!(out, ": {}", records(&(first..last + 1)));
     }
     out.push('\n');
     if let Some(torn) = &part.torn_tail {
         let TornTail { file, offset, bytes } = torn;
         let _ = writeln!(
             out,
-            "  {file} at byte {offset}: {bytes} bytes were being written, or not to the end; no damage"
+            "  {file} at byte {offset}: {} of a write that goes on, or did not end; no damage",
+            counted(*bytes as usize, "byte")
         );
     }
     for Damage { file, offset, first_seq, last_seq, what } in &part.damage {
         let lost = match (first_seq, last_seq) {
-            (Some(first), Some(last)) if first == last => format!("record {first} is lost"),
-            (Some(first), Some(last)) => format!("records {first} to {last} are lost"),
+            (Some(first), Some(last)) => {
+                let are = if first == last { "is" } else { "are" };
+                format!("{} {are} lost", records(&(*first..last + 1)))
+            }
             _ => "no record is lost".to_owned(),
         };
         let _ = writeln!(out, "  {file} at byte {offset}: {what}; {lost}");

@@ -123,13 +123,21 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
-        let file = self.file.clone();
+        let file = self.said_in(key);
         self.problems.push(Problem {
             file,
             key: key.to_owned(),
             what: what.into(),
             hint: hint.into(),
         });
+    }
+
+    /// Where the value of a key stands: the file, a variable, a flag. What is not there would be in the file.
+    fn said_in(&self, key: &str) -> String {
+        let value = self.figment.find_value(key).ok();
+        let value = value.filter(|value| value.as_dict().is_none());
+        let said = value.and_then(|value| self.figment.get_metadata(value.tag()));
+        said.map_or_else(|| self.file.clone(), |said| said.name.to_string())
     }
 
     fn extract<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {

@@ -206,7 +206,7 @@ impl Outlet {
     /// received, and so seen to be in flight: never lost in silence; false then.
     fn send_to(&self, output: &Input, chunk: Chunk) -> bool {
         let Err(chunk) = output.try_send(chunk) else { return true };
-        let count = chunk.frames.len() as u64;
+        let (origin, count) = (Arc::clone(&chunk.origin), chunk.frames.len() as u64);
         let since = now_micros();
         let notes = async {
             tokio::time::sleep(HELD_BACK).await;
@@ -221,7 +221,7 @@ impl Outlet {
             }
         });
         if !sent {
-            output.abandon(count);
+            output.abandon(&origin, count);
         }
         sent
     }
@@ -307,7 +307,7 @@ impl Drop for Lane {
         }
         for chunk in self.held.drain(..) {
             for output in self.outlet.outputs.now().iter() {
-                output.abandon(chunk.frames.len() as u64);
+                output.abandon(&chunk.origin, chunk.frames.len() as u64);
             }
         }
         self.outlet.end(self.number);
