@@ -161,6 +161,8 @@ impl App {
         };
         let mut pipelines = Pipelines::new(shared);
         let gaps = start_ledger(durable.as_ref(), &news)?;
+        // Whoever waits for the host to have started waits no longer where it does not come to that.
+        let unless_started = stop.clone().drop_guard();
         let mut sources = Sources::new(&config.data_dir, Arc::clone(&gaps));
         let streams = sources.prepare(config)?;
         let memories = sources.remember(config);
@@ -212,6 +214,7 @@ impl App {
             None => tracing::warn!("{}", durable::NO_JOURNAL),
         }
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
+        unless_started.disarm();
         Ok(App {
             config: config.clone(),
             sources,

@@ -28,7 +28,7 @@ pub enum Phase {
     Over,
 }
 
-/// Told of gaps, on the ledger's thread. Must not wait for long.
+/// Told of gaps, on the ledger's thread, which writes none meanwhile. Must not wait for long.
 type Tell = Box<dyn Fn(&Gap, Phase) + Send + Sync>;
 
 /// The gaps of a host. Shared by reference.
