@@ -215,7 +215,13 @@ impl Durable {
     }
 
     /// Lets go of what is not needed, and tells of what is wrong.
-    pub fn look_after(&mut self) {
+    ///
+    /// # Errors
+    /// What will never work again.
+    pub fn look_after(&mut self) -> Result<(), String> {
+        if let Some(died) = self.journal.died().or_else(|| self.store.died()) {
+            return Err(died);
+        }
         if let Err(error) = self.store.carry(CARRY_AFTER) {
             tracing::error!(%error, "the store cannot be read; it is tried again");
         }
@@ -229,19 +235,14 @@ impl Durable {
             );
         }
         self.store.set_hurried(self.retention.is_scarce(&self.journal, floor));
-        // That it is full is no trouble of the disk's.
-        let trouble = self.journal.trouble().filter(|_| !self.journal.is_full());
-        let trouble = trouble.or_else(|| self.store.trouble());
+        let trouble = self.journal.disk_trouble().or_else(|| self.store.trouble());
         // What exactly is tried changes; that it fails is told once.
         let now = Told { has_trouble: trouble.is_some(), is_full: room == Room::Full };
         if now == self.told {
-            return;
+            return Ok(());
         }
         match (&trouble, now.is_full) {
-            (_, true) => tracing::error!(
-                bytes = self.journal.bytes(),
-                "the journal is full of what a pipeline has not taken: sources stop reading\nhint: see which pipeline waits (trommel status), or raise journal.max_size"
-            ),
+            (_, true) => tracing::error!("sources stop reading: {}", self.view().full()),
             (Some(trouble), _) => {
                 tracing::error!(
                     "{trouble}: sources stop reading until it works again\nhint: {DISK_HINT}"
@@ -250,6 +251,7 @@ impl Durable {
             (None, false) => tracing::info!("the journal is written again"),
         }
         self.told = now;
+        Ok(())
     }
 
     /// What is shown of it.
@@ -266,8 +268,9 @@ impl Durable {
         let wait = self.config.group_wait.as_millis();
         format!(
             "journal: what counts as received is on disk and survives a crash of this process, of the \
-             machine, and a sink that is away; what was read within the last {wait} ms, or waits in the \
-             kernel, may be lost with the process"
+             machine, and a sink that is away; what may be lost with the process is what was read within \
+             the last {wait} ms and one sync, or up to 8 MiB while the disk does not write, what a second \
+             connection holds until the first is done, and what waits in the kernel"
         )
     }
 

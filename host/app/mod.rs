@@ -45,6 +45,8 @@ const GRACE: Duration = Duration::from_secs(6);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long writing gaps may take at the end.
 const GAPS_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether pipelines have drained.
+const DRAINED_EVERY: Duration = Duration::from_millis(5);
 /// How often the host looks at least whether all of it is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -326,20 +328,28 @@ impl App {
         // what the others did.
         self.sources.close();
         self.pipelines.close();
-        let all_ended = async {
-            wait_for(&self.pipelines.closed(false), None).await;
-            self.news.close();
-            self.pipelines.close_built_in();
-            wait_for(&self.pipelines.closed(true), None).await;
-        };
-        tokio::pin!(all_ended);
-        loop {
+        while !self.has_drained() {
             tokio::select! {
                 Some(why) = self.fatal.recv() => return Err(why),
-                () = &mut all_ended => return Ok(()),
-                _ = clock.tick() => beat(),
+                () = tokio::time::sleep(DRAINED_EVERY) => {}
+                _ = clock.tick() => {
+                    self.look_after_durable()?;
+                    beat();
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Whether the pipelines have ended, those that tell of what the others did last.
+    fn has_drained(&mut self) -> bool {
+        let is_over = |pipelines: Vec<&Pipeline>| pipelines.iter().all(|p| p.is_finished());
+        if !is_over(self.pipelines.closed(false)) {
+            return false;
+        }
+        self.news.close();
+        self.pipelines.close_built_in();
+        is_over(self.pipelines.closed(true))
     }
 
     fn look_after(&mut self) -> Result<(), String> {
@@ -349,14 +359,24 @@ impl App {
         if let Some(durable) = &mut self.durable {
             // Those that have drained, and those of a configuration that did not take effect.
             durable.release_others(&|name| self.pipelines.has(name));
-            durable.look_after();
-            durable.tell_lost(&self.gaps);
         }
+        self.look_after_durable()?;
         if self.folder.is_finished() {
             return Err("the thread that loads plugins ended by itself".to_owned());
         }
         if self.server.is_finished() {
             return Err("the HTTP server ended by itself".to_owned());
+        }
+        Ok(())
+    }
+
+    fn look_after_durable(&mut self) -> Result<(), String> {
+        if let Some(durable) = &mut self.durable {
+            durable.look_after()?;
+            durable.tell_lost(&self.gaps);
+        }
+        if self.gaps.has_died() {
+            return Err("the thread that writes gaps has died".to_owned());
         }
         Ok(())
     }

@@ -191,6 +191,12 @@ impl Ledger {
         inner.drafts.iter().any(|draft| draft.gap.to.is_none() && draft.is_of(source, stream))
     }
 
+    /// Whether the thread that writes has ended by itself.
+    pub fn has_died(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Writes what is to be written, for so long at the most, and ends the thread.
     pub fn close(&self, limit: Duration) {
         self.shared.lock().closing.get_or_insert(Instant::now() + limit);
@@ -531,6 +537,18 @@ mod tests {
         assert_eq!((last.from, last.to), (MAX_WAITING as u64 - 1, Some(3 * MAX_WAITING as u64)));
         inner.add(gap("b"));
         assert_eq!(inner.drafts.len(), MAX_WAITING + 1, "each stream has one that lasts");
+    }
+
+    #[test]
+    fn it_is_seen_that_the_thread_has_died() {
+        let ledger = Ledger::start(None, Box::new(|_, _| panic!("a fault"))).unwrap();
+        assert!(!ledger.has_died());
+        ledger.begin(Reason::Restart, Gap { to: Some(2), ..gap("a") });
+        while !ledger.has_died() {
+            std::thread::yield_now();
+        }
+        ledger.close(Duration::ZERO);
+        assert!(!ledger.has_died(), "it was closed");
     }
 
     #[test]
