@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use self::data_dir::own_data_dir;
-use self::data_dir::{open_in, write_whole};
+use self::data_dir::{Signs, open_in, write_whole};
 use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
@@ -96,6 +96,7 @@ pub struct App {
     server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
     listen_file: std::path::PathBuf,
+    signs: Signs,
     view: View,
     /// Where the server listens.
     pub address: std::net::SocketAddr,
@@ -183,16 +184,20 @@ impl App {
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
+        let mut signs = Signs::default();
         let control = match &durable {
             Some(durable) => {
                 let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
-                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
+                let control = Arc::new(Control::new(key?, &durable.store, pipelines.redrivers()));
+                let (path, of) = (control.key().path().to_owned(), Arc::clone(&control));
+                signs.put(path, Box::new(move |_| of.key().write()))?;
+                Some(control)
             }
             None => None,
         };
         let listen_file = config.data_dir.join("listen.addr");
-        write_whole(&listen_file, format!("{address}\n").as_bytes())
-            .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
+        let text = format!("{address}\n");
+        signs.put(listen_file.clone(), Box::new(move |at| write_whole(at, text.as_bytes())))?;
         let ending = CancellationToken::new();
         let view = View {
             started,
@@ -232,6 +237,7 @@ impl App {
             server,
             fatal,
             listen_file,
+            signs,
             view,
             address,
             _lock: lock,
@@ -371,6 +377,7 @@ impl App {
     }
 
     fn look_after_durable(&mut self) -> Result<(), String> {
+        self.signs.look_after();
         if let Some(durable) = &mut self.durable {
             durable.look_after()?;
             durable.tell_lost(&self.gaps);
@@ -418,7 +425,7 @@ impl App {
         }
         self.server.abort();
         if let Err(error) = std::fs::remove_file(&self.listen_file) {
-            tracing::debug!(%error, "listen.addr was gone");
+            tracing::debug!(%error, "listen.addr was not there");
         }
         // Loading a large plugin can take seconds; nobody waits for that now.
         let folder = self.folder;

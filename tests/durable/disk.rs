@@ -144,6 +144,27 @@ fn a_sink_file_on_a_full_disk_is_waited_for() {
 }
 
 #[test]
+fn a_host_starts_on_a_full_disk_and_is_found_once_there_is_room() {
+    let (sim, dir) = numbered("2000");
+    let mut host = dir.run();
+    host.receives("main", 500);
+    let before = settles(&mut host).received;
+    let preload = Preload::new(host.dir.dir.path());
+    let full = preload.side("full");
+    fs::write(&full, "").unwrap();
+    let plan = format!("full={}", full.display());
+    let mut host = host.dir.run_with(|command| preload.apply(command, &plan, 1));
+    host.wait_for_log("started");
+    host.wait_for_log("listen.addr: No space left on device");
+    assert!(!host.path("data/listen.addr").exists());
+    fs::remove_file(&full).unwrap();
+    host.receives("main", 500);
+    assert!(host.path("data/control.key").exists());
+    let received = settles(&mut host).received;
+    assert_eq!(arrived_numbered(&sim, &host), before + received);
+}
+
+#[test]
 fn a_journal_and_a_store_on_a_full_disk_are_waited_for() {
     for what in ["journal", "store"] {
         let (sim, dir) = numbered("2000");
