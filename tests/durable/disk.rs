@@ -147,7 +147,7 @@ fn a_sink_file_on_a_full_disk_is_waited_for() {
 fn a_host_starts_on_a_full_disk_and_is_found_once_there_is_room() {
     let (sim, dir) = numbered("2000");
     let mut host = dir.run();
-    host.receives("main", 500);
+    wait_until("events at the sink", || host.settled("main") >= 500);
     let before = settles(&mut host).received;
     let preload = Preload::new(host.dir.dir.path());
     let full = preload.side("full");
