@@ -283,8 +283,13 @@ fn reading_that_is_held_back_is_written_down() {
     assert!(text(&gap, "detail").contains("the journal is full"), "{gap}");
     assert!(gap["seconds"].as_f64().unwrap() >= 10.0, "{gap}");
     let status: Value = serde_json::from_str(&host.get("/api/v1/status")).unwrap();
-    let full = "the journal is full of what a pipeline has not taken";
-    assert_eq!(status["journal"]["troubles"][0], full, "{status}");
+    let full = "the journal is full: it may have 67108864 bytes";
+    let troubles = status["journal"]["troubles"].as_array().unwrap();
+    assert_eq!(troubles.len(), 1, "its disk is well: {status}");
+    let trouble = troubles[0].as_str().unwrap();
+    assert!(trouble.contains(full) && trouble.contains("pipeline \"main\""), "{status}");
+    let on_disk = [("what", "journal")];
+    assert_eq!(host.page().value("trommel_disk_failing", &on_disk), 0.0);
     assert!(status["journal"]["bytes"].as_u64().unwrap() > 16 << 20, "{status}");
     let config = host.dir.write_config();
     let shown = output_of(Command::new(TROMMEL).args(["status", "--config"]).arg(config));
@@ -342,6 +347,22 @@ fn what_a_server_sends_again_is_not_received_again() {
     assert!(reasons(&gaps(&host)).contains("reconfigured"));
 }
 
+/// Flips one bit in the id of an event.
+fn flip_in_journal(host: &Host, id: &str) {
+    let id = id.as_bytes();
+    let mut is_flipped = false;
+    for entry in std::fs::read_dir(host.path("data/journal")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(id.len()).position(|window| window == id) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            is_flipped = true;
+        }
+    }
+    assert!(is_flipped);
+}
+
 #[test]
 fn a_damaged_record_is_a_gap_told_once() {
     let sim = Sim::start(&["--rate", "max", "--count", "1000", "--streams", AP]);
@@ -353,19 +374,7 @@ fn a_damaged_record_is_a_gap_told_once() {
     });
     host.stop();
     let sent = sim.sent();
-    // One flipped bit in the id of an event.
-    let mut is_flipped = false;
-    for entry in std::fs::read_dir(host.path("data/journal")).unwrap() {
-        let path = entry.unwrap().path();
-        let mut bytes = std::fs::read(&path).unwrap();
-        let id = sent[500].id.as_bytes();
-        if let Some(at) = bytes.windows(id.len()).position(|window| window == id) {
-            bytes[at] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            is_flipped = true;
-        }
-    }
-    assert!(is_flipped);
+    flip_in_journal(&host, &sent[500].id);
     host.dir.plugin("10-late", "filter", "");
     for _ in 0..2 {
         host = host.dir.run();
@@ -384,6 +393,17 @@ fn a_damaged_record_is_a_gap_told_once() {
         assert_eq!(damaged[0]["records"][0], damaged[0]["records"][1]);
         host.stop();
     }
+    let own = host.lines("own.jsonl");
+    let told = own.iter().filter(|event| event["data"]["reason"] == "damaged").count();
+    assert_eq!(told, 1, "found at the start, told once who takes from trommel was there: {own:?}");
+    // One that nobody can be told of keeps no host from ending that cannot start.
+    flip_in_journal(&host, &sent[600].id);
+    std::fs::remove_file(host.path("own.jsonl")).unwrap();
+    std::fs::create_dir(host.path("own.jsonl")).unwrap();
+    let config = host.path("trommel.toml");
+    let refused = output_of(Command::new(TROMMEL).args(["run", "--config"]).arg(config));
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(gaps(&host).iter().filter(|gap| gap["reason"] == "damaged").count(), 2);
 }
 
 #[test]

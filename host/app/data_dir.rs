@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{StartError, environment};
+use crate::backoff::DISK_HINT;
 use crate::dir::sync_dir;
 
 /// Makes the data directory this process's own, for as long as the file is open.
@@ -37,9 +38,87 @@ pub(super) fn open_in<T>(
     open(&path).map_err(environment(format!("cannot open {}", path.display()), ""))
 }
 
+type Write = Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
+
+/// Files by which others find the host. It runs without them on a full disk, and writes them once there
+/// is room.
+#[derive(Default)]
+pub(super) struct Signs(Vec<(PathBuf, Write)>);
+
+impl Signs {
+    /// Writes a file, now or later.
+    ///
+    /// # Errors
+    /// When it cannot be written, and not for want of room.
+    pub fn put(&mut self, path: PathBuf, write: Write) -> Result<(), StartError> {
+        match write(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => {
+                // One that was left by a host that was killed leads nowhere.
+                let _ = std::fs::remove_file(&path);
+                let file = path.display();
+                tracing::error!(
+                    "cannot write {file}: {error}; until it is there, commands do not find this \
+                     host\nhint: {DISK_HINT}"
+                );
+                self.0.push((path, write));
+                Ok(())
+            }
+            Err(error) => Err(environment(format!("cannot write {}", path.display()), "")(error)),
+        }
+    }
+
+    /// Writes those that there was no room for, if there is by now.
+    pub fn look_after(&mut self) {
+        self.0.retain(|(path, write)| {
+            let written = write(path).is_ok();
+            if written {
+                tracing::info!(path = %path.display(), "is written now");
+            }
+            !written
+        });
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Writes a file so that nobody ever sees a part of it.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     std::fs::write(&part, bytes)?;
     std::fs::rename(&part, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn what_there_is_no_room_for_is_written_later_and_what_is_wrong_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("listen.addr");
+        std::fs::write(&path, "of another").unwrap();
+        let has_room = Arc::new(AtomicBool::new(false));
+        let room = Arc::clone(&has_room);
+        let mut signs = Signs::default();
+        let write = move |path: &Path| match room.load(Ordering::Relaxed) {
+            true => write_whole(path, b"ours"),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        };
+        signs.put(path.clone(), Box::new(write)).unwrap();
+        signs.look_after();
+        assert!(!path.exists());
+        has_room.store(true, Ordering::Relaxed);
+        signs.look_after();
+        assert_eq!(std::fs::read(&path).unwrap(), b"ours");
+        std::fs::remove_file(&path).unwrap();
+        signs.look_after();
+        assert!(!path.exists(), "once");
+        let wrong = signs.put(path, Box::new(|_| Err(io::ErrorKind::PermissionDenied.into())));
+        assert!(wrong.unwrap_err().to_string().contains("listen.addr"));
+    }
 }

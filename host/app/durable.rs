@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::recall::{Memories, recall, tell_lost};
@@ -23,6 +24,11 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How long it may take at the start until a new pipeline is noted.
 const NOTE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two times of carrying the store forward so many times as long passes as it takes, ...
+const CARRY_REST: u32 = 20;
+/// ... at the most so long.
+const MOST_CARRY_REST: Duration = Duration::from_secs(60);
+
 /// What is to be known of a host without one.
 pub(super) const NO_JOURNAL: &str = "journal = false: what was received and not yet delivered, and what \
     plugins remember, is in memory alone and lost when this process ends in disorder";
@@ -40,6 +46,10 @@ pub(super) struct Durable {
     told: Told,
     /// The record that this process begins with.
     began: u64,
+    /// Says how long carrying the store forward took, while it is done.
+    carrying: Option<mpsc::Receiver<Duration>>,
+    /// When it is done next.
+    carry_at: Instant,
 }
 
 /// What was told of the state of things, so that it is told once.
@@ -97,6 +107,8 @@ impl Durable {
             saved: pipelines,
             told: Told::default(),
             began: journal.next_seq(),
+            carrying: None,
+            carry_at: Instant::now(),
             journal: Arc::new(journal),
         })
     }
@@ -216,10 +228,14 @@ impl Durable {
     }
 
     /// Lets go of what is not needed, and tells of what is wrong.
-    pub fn look_after(&mut self) {
-        if let Err(error) = self.store.carry(CARRY_AFTER) {
-            tracing::error!(%error, "the store cannot be read; it is tried again");
+    ///
+    /// # Errors
+    /// What will never work again.
+    pub fn look_after(&mut self) -> Result<(), String> {
+        if let Some(died) = self.journal.died().or_else(|| self.store.died()) {
+            return Err(died);
         }
+        self.carry()?;
         let floor = self.store.journal_floor().unwrap_or(u64::MAX);
         let room = self.retention.look(&self.journal, floor, now_micros());
         if let Room::Dropped(lost) = &room {
@@ -230,19 +246,14 @@ impl Durable {
             );
         }
         self.store.set_hurried(self.retention.is_scarce(&self.journal, floor));
-        // That it is full is no trouble of the disk's.
-        let trouble = self.journal.trouble().filter(|_| !self.journal.is_full());
-        let trouble = trouble.or_else(|| self.store.trouble());
+        let trouble = self.journal.disk_trouble().or_else(|| self.store.trouble());
         // What exactly is tried changes; that it fails is told once.
         let now = Told { has_trouble: trouble.is_some(), is_full: room == Room::Full };
         if now == self.told {
-            return;
+            return Ok(());
         }
         match (&trouble, now.is_full) {
-            (_, true) => tracing::error!(
-                bytes = self.journal.bytes(),
-                "the journal is full of what a pipeline has not taken: sources stop reading\nhint: see which pipeline waits (trommel status), or raise journal.max_size"
-            ),
+            (_, true) => tracing::error!("sources stop reading: {}", self.view().full()),
             (Some(trouble), _) => {
                 tracing::error!(
                     "{trouble}: sources stop reading until it works again\nhint: {DISK_HINT}"
@@ -251,6 +262,49 @@ impl Durable {
             (None, false) => tracing::info!("the journal is written again"),
         }
         self.told = now;
+        Ok(())
+    }
+
+    /// Has the store carry forward what is left behind. That may read much of it, so it is done beside,
+    /// and the more seldom the longer it takes.
+    ///
+    /// # Errors
+    /// The thread has died.
+    fn carry(&mut self) -> Result<(), String> {
+        if let Some(carrying) = &self.carrying {
+            match carrying.try_recv() {
+                Ok(took) => {
+                    self.carry_at = Instant::now() + (took * CARRY_REST).min(MOST_CARRY_REST);
+                    self.carrying = None;
+                }
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => {
+                    return Err("the thread that carries the store forward has died".to_owned());
+                }
+            }
+        }
+        if Instant::now() < self.carry_at {
+            return Ok(());
+        }
+        let (done, carrying) = mpsc::channel();
+        let store = Arc::clone(&self.store);
+        let thread = std::thread::Builder::new().name("carry".to_owned());
+        let started = thread.spawn(move || {
+            let begun = Instant::now();
+            if let Err(error) = store.carry(CARRY_AFTER) {
+                tracing::error!(%error, "the store cannot be read; it is tried again");
+            }
+            // The host may have ended meanwhile.
+            let _ = done.send(begun.elapsed());
+        });
+        match started {
+            Ok(_) => self.carrying = Some(carrying),
+            Err(error) => {
+                tracing::warn!(%error, "no thread is to be had; it is tried again");
+                self.carry_at = Instant::now() + MOST_CARRY_REST;
+            }
+        }
+        Ok(())
     }
 
     /// What is shown of it.

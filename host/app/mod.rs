@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use self::data_dir::own_data_dir;
-use self::data_dir::{open_in, write_whole};
+use self::data_dir::{Signs, open_in, write_whole};
 use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
@@ -45,6 +45,8 @@ const GRACE: Duration = Duration::from_secs(6);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long writing gaps may take at the end.
 const GAPS_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether pipelines have drained.
+const DRAINED_EVERY: Duration = Duration::from_millis(5);
 /// How often the host looks at least whether all of it is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -94,6 +96,7 @@ pub struct App {
     server: tokio::task::JoinHandle<()>,
     fatal: mpsc::Receiver<String>,
     listen_file: std::path::PathBuf,
+    signs: Signs,
     view: View,
     /// Where the server listens.
     pub address: std::net::SocketAddr,
@@ -161,6 +164,8 @@ impl App {
         };
         let mut pipelines = Pipelines::new(shared);
         let gaps = start_ledger(durable.as_ref(), &news)?;
+        // Whoever waits for the host to have started waits no longer where it does not come to that.
+        let unless_started = stop.clone().drop_guard();
         let mut sources = Sources::new(&config.data_dir, Arc::clone(&gaps));
         let streams = sources.prepare(config)?;
         let memories = sources.remember(config);
@@ -179,16 +184,20 @@ impl App {
         }
         sources.commit(config, streams, |source| pipelines.inputs_for(source));
 
+        let mut signs = Signs::default();
         let control = match &durable {
             Some(durable) => {
                 let key = open_in(&config.data_dir, "control.key", |_| Key::make(&config.data_dir));
-                Some(Arc::new(Control::new(key?, &durable.store, pipelines.redrivers())))
+                let control = Arc::new(Control::new(key?, &durable.store, pipelines.redrivers()));
+                let (path, of) = (control.key().path().to_owned(), Arc::clone(&control));
+                signs.put(path, Box::new(move |_| of.key().write()))?;
+                Some(control)
             }
             None => None,
         };
         let listen_file = config.data_dir.join("listen.addr");
-        write_whole(&listen_file, format!("{address}\n").as_bytes())
-            .map_err(environment(format!("cannot write {}", listen_file.display()), ""))?;
+        let text = format!("{address}\n");
+        signs.put(listen_file.clone(), Box::new(move |at| write_whole(at, text.as_bytes())))?;
         let ending = CancellationToken::new();
         let view = View {
             started,
@@ -212,6 +221,7 @@ impl App {
             None => tracing::warn!("{}", durable::NO_JOURNAL),
         }
         tracing::info!(%address, data_dir = %config.data_dir.display(), "started");
+        unless_started.disarm();
         Ok(App {
             config: config.clone(),
             sources,
@@ -227,6 +237,7 @@ impl App {
             server,
             fatal,
             listen_file,
+            signs,
             view,
             address,
             _lock: lock,
@@ -323,20 +334,28 @@ impl App {
         // what the others did.
         self.sources.close();
         self.pipelines.close();
-        let all_ended = async {
-            wait_for(&self.pipelines.closed(false), None).await;
-            self.news.close();
-            self.pipelines.close_built_in();
-            wait_for(&self.pipelines.closed(true), None).await;
-        };
-        tokio::pin!(all_ended);
-        loop {
+        while !self.has_drained() {
             tokio::select! {
                 Some(why) = self.fatal.recv() => return Err(why),
-                () = &mut all_ended => return Ok(()),
-                _ = clock.tick() => beat(),
+                () = tokio::time::sleep(DRAINED_EVERY) => {}
+                _ = clock.tick() => {
+                    self.look_after_durable()?;
+                    beat();
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Whether the pipelines have ended, those that tell of what the others did last.
+    fn has_drained(&mut self) -> bool {
+        let is_over = |pipelines: Vec<&Pipeline>| pipelines.iter().all(|p| p.is_finished());
+        if !is_over(self.pipelines.closed(false)) {
+            return false;
+        }
+        self.news.close();
+        self.pipelines.close_built_in();
+        is_over(self.pipelines.closed(true))
     }
 
     fn look_after(&mut self) -> Result<(), String> {
@@ -346,14 +365,25 @@ impl App {
         if let Some(durable) = &mut self.durable {
             // Those that have drained, and those of a configuration that did not take effect.
             durable.release_others(&|name| self.pipelines.has(name));
-            durable.look_after();
-            durable.tell_lost(&self.gaps);
         }
+        self.look_after_durable()?;
         if self.folder.is_finished() {
             return Err("the thread that loads plugins ended by itself".to_owned());
         }
         if self.server.is_finished() {
             return Err("the HTTP server ended by itself".to_owned());
+        }
+        Ok(())
+    }
+
+    fn look_after_durable(&mut self) -> Result<(), String> {
+        self.signs.look_after();
+        if let Some(durable) = &mut self.durable {
+            durable.look_after()?;
+            durable.tell_lost(&self.gaps);
+        }
+        if self.gaps.has_died() {
+            return Err("the thread that writes gaps has died".to_owned());
         }
         Ok(())
     }
@@ -395,7 +425,7 @@ impl App {
         }
         self.server.abort();
         if let Err(error) = std::fs::remove_file(&self.listen_file) {
-            tracing::debug!(%error, "listen.addr was gone");
+            tracing::debug!(%error, "listen.addr was not there");
         }
         // Loading a large plugin can take seconds; nobody waits for that now.
         let folder = self.folder;

@@ -59,11 +59,16 @@ impl News {
         }
     }
 
+    /// Waits until the pipelines that take from `trommel` are there; false when the host ends before.
+    fn is_opened(&self) -> bool {
+        let opened = self.stop.run_until_cancelled(self.opened.cancelled());
+        self.runtime.block_on(opened).is_some()
+    }
+
     /// Called on a thread of a pipeline, which waits while there is no room: none of them takes from
     /// `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
     pub fn tell_alerts(&self, pipeline: &str, alerts: &[ToldAlert]) -> bool {
-        let opened = self.stop.run_until_cancelled(self.opened.cancelled());
-        if self.runtime.block_on(opened).is_none() {
+        if !self.is_opened() {
             return false;
         }
         let Some(source) = self.source() else { return false };
@@ -151,7 +156,8 @@ impl News {
         }
     }
 
-    /// Called on the ledger's thread, which never waits for a pipeline.
+    /// Called on the ledger's thread, which never waits for a pipeline. What is found while the host
+    /// starts waits until there is somebody to tell it to.
     pub fn tell_gap(&self, gap: &Gap, phase: Phase) {
         let now = now_micros();
         let seconds = gap.to.unwrap_or(now).saturating_sub(gap.from) as f64 / 1e6;
@@ -181,6 +187,9 @@ impl News {
                     "away, and what was sent meanwhile {was} sent again: {detail}"
                 );
             }
+        }
+        if !self.is_opened() {
+            return;
         }
         let Some(built_in) = self.source() else { return };
         let micros = |micros: u64| format_time(Timestamp::from_micros(micros));
@@ -227,5 +236,61 @@ impl News {
         if let Err(error) = self.dead_letters.write(&[letter]) {
             tracing::error!(%error, "a dead letter cannot be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Registry;
+    use crate::pipeline::{Outputs, channel};
+    use crate::tally::Tally;
+
+    fn news(dir: &tempfile::TempDir, runtime: &tokio::runtime::Runtime) -> Arc<News> {
+        let path = |name: &str| dir.path().join(name);
+        Arc::new(News {
+            source: Mutex::new(Some(BuiltIn::new(Outputs::default(), Registry::built_in().into()))),
+            alerts: Arc::new(Appender::open(&path("alerts.jsonl")).unwrap()),
+            dead_letters: Arc::new(DeadLetters::open(&path("dead-letters.jsonl")).unwrap()),
+            reloads: Arc::default(),
+            runtime: runtime.handle().clone(),
+            opened: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    fn tell(news: &Arc<News>) -> std::thread::JoinHandle<()> {
+        let news = Arc::clone(news);
+        let gap = Gap { source: "hq".into(), from: 1, to: Some(2), ..Gap::default() };
+        std::thread::spawn(move || news.tell_gap(&gap, Phase::Over))
+    }
+
+    #[test]
+    fn a_gap_that_is_found_before_pipelines_are_there_is_told_to_them() {
+        let (dir, runtime) =
+            (tempfile::tempdir().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let news = news(&dir, &runtime);
+        let told = tell(&news);
+        // Were it not to wait, it would have ended by then.
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        assert!(!told.is_finished());
+        let tally = Arc::new(Tally::default());
+        let (input, _intake) = channel(Arc::clone(&tally));
+        news.tell_to(vec![input]);
+        news.opened.cancel();
+        told.join().unwrap();
+        assert_eq!(tally.counts().received, 1);
+    }
+
+    #[test]
+    fn a_host_that_does_not_come_to_start_waits_for_nobody() {
+        let (dir, runtime) =
+            (tempfile::tempdir().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let news = news(&dir, &runtime);
+        let told = tell(&news);
+        news.stop.cancel();
+        told.join().unwrap();
     }
 }

@@ -83,8 +83,8 @@ pub(super) fn tell_lost(
     reason: Reason,
     what: &str,
 ) {
-    gaps.lost(reason, records.clone(), || {
-        let [before, after] = journal.around(&records);
+    gaps.lost(reason, records, |records, unread| {
+        let [before, after] = journal.around(unread);
         let id = |event: &Option<Journalled>| {
             event.as_ref().map_or_else(String::new, |event| id_of(&event.frame.bytes))
         };

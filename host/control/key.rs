@@ -20,24 +20,36 @@ pub struct Key {
 }
 
 impl Key {
-    /// Makes one, and its file.
+    /// Makes one; its file is yet to be written.
     ///
     /// # Errors
-    /// When the file cannot be written, or the system has no randomness.
+    /// When the system has no randomness.
     pub fn make(data_dir: &Path) -> io::Result<Key> {
         let mut bytes = [0; BYTES];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (path, part) = (data_dir.join(FILE), data_dir.join("control.part"));
+        Ok(Key { secret: SecretString::from(text), path: data_dir.join(FILE) })
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes its file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self) -> io::Result<()> {
+        let part = self.path.with_extension("part");
         // One that was left by a host that was killed may be anybody's to read.
         match std::fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
-        std::fs::rename(&part, &path)?;
-        Ok(Key { secret: SecretString::from(text), path })
+        file.write_all(format!("{}\n", self.secret.expose_secret()).as_bytes())?;
+        std::fs::rename(&part, &self.path)
     }
 
     /// Whether somebody has it. Takes as long whatever it is that they have.
@@ -50,7 +62,7 @@ impl Key {
 impl Drop for Key {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, "control.key was gone");
+            tracing::debug!(%error, "control.key was not there");
         }
     }
 }
@@ -78,11 +90,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let key = Key::make(dir.path()).unwrap();
+        key.write().unwrap();
         let mode = std::fs::metadata(&key.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let read = read_key(dir.path()).unwrap();
         assert!(key.is(read.expose_secret()) && !key.is("") && !key.is(&"0".repeat(2 * BYTES)));
         let next = Key::make(dir.path()).unwrap();
+        next.write().unwrap();
         assert!(!next.is(read.expose_secret()), "each start has its own");
         drop(next);
         let error = read_key(dir.path()).unwrap_err();

@@ -69,6 +69,11 @@ impl Control {
         }
     }
 
+    /// The secret by which it knows who may ask it.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Drops dead letters, and returns when that is durable. Blocks.
     fn drop_letters(&self, select: &Select) -> Result<Dropped, String> {
         let (found, unknown) = self.find(select)?;

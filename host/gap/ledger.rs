@@ -28,7 +28,7 @@ pub enum Phase {
     Over,
 }
 
-/// Told of gaps, on the ledger's thread. Must not wait for long.
+/// Told of gaps, on the ledger's thread, which writes none meanwhile. Must not wait for long.
 type Tell = Box<dyn Fn(&Gap, Phase) + Send + Sync>;
 
 /// The gaps of a host. Shared by reference.
@@ -163,18 +163,21 @@ impl Ledger {
         self.shared.changed.notify_all();
     }
 
-    /// Notes that records of the journal are lost, if that is not known. `gap` is asked for what is
-    /// around them.
-    pub fn lost(&self, reason: Reason, records: Range<u64>, gap: impl FnOnce() -> Gap) {
-        let is_known = |inner: &Inner| {
-            inner.lost.parts().iter().any(|(from, to)| *from <= records.start && records.end <= *to)
-        };
-        if records.is_empty() || is_known(&self.shared.lock()) {
-            return;
+    /// Notes that records of the journal are lost: those of which that is not known, a gap for each
+    /// stretch of them. `gap` is asked what there is to say of a stretch; it is a part of a longer one,
+    /// given second, of which nothing can be read.
+    pub fn lost(
+        &self,
+        reason: Reason,
+        records: Range<u64>,
+        gap: impl Fn(&Range<u64>, &Range<u64>) -> Gap,
+    ) {
+        // Known from here on, though what is around them is yet to be read.
+        let (stretches, whole) = self.shared.lock().know_lost(&records);
+        for (start, end) in stretches {
+            let gap = gap(&(start..end), &whole);
+            self.begin(reason, Gap { records: Some((start, end - 1)), ..gap });
         }
-        let gap = Gap { records: Some((records.start, records.end - 1)), ..gap() };
-        self.shared.lock().lost.insert(records.start, records.end);
-        self.begin(reason, gap);
     }
 
     /// How many gaps there were since the start, by source, stream and reason.
@@ -186,6 +189,12 @@ impl Ledger {
     pub fn is_open(&self, source: &str, stream: &str) -> bool {
         let inner = self.shared.lock();
         inner.drafts.iter().any(|draft| draft.gap.to.is_none() && draft.is_of(source, stream))
+    }
+
+    /// Whether the thread that writes has ended by itself.
+    pub fn has_died(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Writes what is to be written, for so long at the most, and ends the thread.
@@ -212,6 +221,16 @@ impl Drop for Ledger {
 impl Inner {
     fn knows(&self, source: &str, stream: &str) -> bool {
         self.known.iter().any(|known| known.0 == source && known.1 == stream)
+    }
+
+    /// Takes in that records are lost. Gives back what of them was not known to be so, and all around
+    /// them that is.
+    fn know_lost(&mut self, records: &Range<u64>) -> (Vec<(u64, u64)>, Range<u64>) {
+        let new = self.lost.missing(records.start, records.end);
+        self.lost.insert(records.start, records.end);
+        let has_all = |(from, to): &&(u64, u64)| *from <= records.start && records.end <= *to;
+        let whole = self.lost.parts().iter().find(has_all);
+        (new, whole.map_or_else(|| records.clone(), |(from, to)| *from..*to))
     }
 
     /// Takes in a gap of the store.
@@ -392,6 +411,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gap::Tracker;
     use std::sync::mpsc;
 
     fn gap(stream: &str) -> Gap {
@@ -447,12 +467,62 @@ mod tests {
             let store = Arc::new(Store::open(dir.path()).unwrap().0);
             let (ledger, _told) = start(Some(store));
             for records in [5..8, 6..7, 20..21, 5..8, 3..3] {
-                ledger.lost(Reason::Damaged, records, || Gap { to: Some(9), ..gap("") });
+                ledger.lost(Reason::Damaged, records, |_, _| Gap { to: Some(9), ..gap("") });
             }
             let counts = ledger.counts();
             assert_eq!(counts.values().sum::<u64>(), expected, "{counts:?}");
             ledger.close(Duration::from_secs(10));
         }
+    }
+
+    #[test]
+    fn of_records_that_are_lost_those_are_told_that_were_not_before() {
+        let (ledger, told) = start(None);
+        let lost = |records| {
+            ledger.lost(Reason::Damaged, records, |part, whole| {
+                // Whoever finds the same meanwhile has nothing to tell.
+                ledger.lost(Reason::Damaged, part.clone(), |_, _| unreachable!());
+                Gap { to: Some(9), detail: format!("{part:?} of {whole:?}"), ..gap("") }
+            });
+        };
+        lost(10..15);
+        lost(8..20);
+        lost(9..20);
+        lost(20..22);
+        let told: Vec<_> = (0..4).map(|_| told.recv().unwrap().0).collect();
+        let told: Vec<_> = told.iter().map(|gap| (gap.records.unwrap(), &*gap.detail)).collect();
+        assert_eq!(
+            told,
+            [
+                ((10, 14), "10..15 of 10..15"),
+                ((8, 9), "8..10 of 8..20"),
+                ((15, 19), "15..20 of 8..20"),
+                ((20, 21), "20..22 of 8..22"),
+            ]
+        );
+        assert_eq!(ledger.counts().values().sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn reading_that_goes_on_on_a_quiet_stream_is_not_away() {
+        let (ledger, _told) = start(None);
+        let tracker = Tracker::new(Some(Arc::clone(&ledger)), "hq", "a");
+        let is_away = || ledger.shared.lock().drafts[0].long_at().is_some();
+        tracker.hold_back(1, "full");
+        assert!(is_away());
+        // What waited has found room; nothing more comes, so nothing ends the gap.
+        tracker.brought(None, "x");
+        assert!(!is_away() && tracker.is_open());
+        tracker.hold_back(2, "full again");
+        assert!(is_away());
+        // The connection ends meanwhile: what it had brought is no sign of it.
+        tracker.begin(Reason::Disconnected, "reset");
+        tracker.brought(None, "y");
+        assert!(is_away());
+        tracker.up();
+        assert!(!is_away());
+        tracker.brought(Some("z".to_owned()), "z");
+        assert!(!tracker.is_open());
     }
 
     /// What cannot be written is bounded, and nothing of it is forgotten.
@@ -467,6 +537,18 @@ mod tests {
         assert_eq!((last.from, last.to), (MAX_WAITING as u64 - 1, Some(3 * MAX_WAITING as u64)));
         inner.add(gap("b"));
         assert_eq!(inner.drafts.len(), MAX_WAITING + 1, "each stream has one that lasts");
+    }
+
+    #[test]
+    fn it_is_seen_that_the_thread_has_died() {
+        let ledger = Ledger::start(None, Box::new(|_, _| panic!("a fault"))).unwrap();
+        assert!(!ledger.has_died());
+        ledger.begin(Reason::Restart, Gap { to: Some(2), ..gap("a") });
+        while !ledger.has_died() {
+            std::thread::yield_now();
+        }
+        ledger.close(Duration::ZERO);
+        assert!(!ledger.has_died(), "it was closed");
     }
 
     #[test]

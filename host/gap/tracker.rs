@@ -158,9 +158,12 @@ impl Tracker {
 
     /// Nothing has been read since then, for there is no room.
     pub fn hold_back(&self, since: u64, detail: &str) {
+        let Some(ledger) = &self.ledger else { return };
         let mut state = self.lock();
-        if self.ledger.is_some() && state.open.is_none() {
-            self.begin_from(&mut state, since, Reason::HeldBack, detail, true);
+        match &state.open {
+            None => self.begin_from(&mut state, since, Reason::HeldBack, detail, true),
+            // Connected or not, nothing of it comes any further.
+            Some(open) => ledger.set_up(open.id, false),
         }
     }
 
@@ -229,6 +232,10 @@ impl Tracker {
             if open.is_held_back {
                 // What waited is in by now.
                 ledger.change(open.id, |gap| last.clone_into(&mut gap.last_id));
+            }
+            if open.is_same_connection {
+                // It is read again; that nothing more comes may be all there is.
+                ledger.set_up(open.id, true);
             }
             return;
         };

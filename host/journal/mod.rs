@@ -168,6 +168,17 @@ impl Journal {
         self.log.trouble()
     }
 
+    /// The same, where it is the disk that does: that it has all the room it may have is told by
+    /// [`Journal::is_full`].
+    pub fn disk_trouble(&self) -> Option<String> {
+        self.log.disk_trouble()
+    }
+
+    /// Which thread of it has died, in words: it does not go on then.
+    pub fn died(&self) -> Option<String> {
+        self.log.died()
+    }
+
     /// Whether it may not grow any more, and has to.
     pub fn is_full(&self) -> bool {
         self.log.is_full()

@@ -1,13 +1,20 @@
 //! What of the journal is let go, and when. Pure but for the letting go. Key type: [`Retention`].
 
+use std::time::{Duration, Instant};
+
 use super::Journal;
 use crate::config::{JournalConfig, WhenFull};
 use crate::seglog::SegmentInfo;
+
+/// Trouble of the disk's that is over within this time lets nothing go.
+const PASSES: Duration = Duration::from_secs(5);
 
 /// Whoever decides what goes.
 #[derive(Debug, Clone)]
 pub struct Retention {
     config: JournalConfig,
+    /// Since when it cannot be written.
+    in_trouble: Option<Instant>,
 }
 
 /// What a look at the journal came to.
@@ -24,14 +31,15 @@ pub enum Kept {
 impl Retention {
     /// As configured.
     pub fn new(config: &JournalConfig) -> Self {
-        Retention { config: config.clone() }
+        Retention { config: config.clone(), in_trouble: None }
     }
 
     /// Lets go of what is old, or more than is to be kept, but of nothing at or after `floor`, which
     /// some pipeline may go back to, unless told to.
-    pub fn look(&self, journal: &Journal, floor: u64, now: u64) -> Kept {
+    pub fn look(&mut self, journal: &Journal, floor: u64, now: u64) -> Kept {
         let segments = journal.segments();
-        let is_pressed = journal.log.is_full() || journal.log.trouble().is_some();
+        let has_trouble = journal.log.disk_trouble().is_some();
+        let is_pressed = journal.log.is_full() || self.lasts(has_trouble, Instant::now());
         let first = journal.log.first_seq();
         let before = self.before(&segments, floor, now, is_pressed);
         journal.log.release(before);
@@ -54,6 +62,15 @@ impl Retention {
         let held = segments.iter().filter(|segment| segment.last_seq >= floor);
         journal.log.is_full()
             || held.map(|segment| segment.bytes).sum::<u64>() > self.config.max_size / 2
+    }
+
+    /// Whether trouble has lasted long enough that what is kept for others may have to make room.
+    fn lasts(&mut self, has_trouble: bool, now: Instant) -> bool {
+        if !has_trouble {
+            self.in_trouble = None;
+            return false;
+        }
+        now.duration_since(*self.in_trouble.get_or_insert(now)) >= PASSES
     }
 
     /// The first record that stays.
@@ -91,7 +108,6 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn segments(count: u64) -> Vec<SegmentInfo> {
         let segment = |number| SegmentInfo {
@@ -103,6 +119,18 @@ mod tests {
             bytes: 10 << 20,
         };
         (0..count).map(segment).collect()
+    }
+
+    #[test]
+    fn trouble_that_passes_lets_nothing_go() {
+        let mut retention = Retention::new(&JournalConfig::default());
+        let begun = Instant::now();
+        let mut lasts = |has_trouble, seconds| {
+            retention.lasts(has_trouble, begun + Duration::from_secs(seconds))
+        };
+        assert!(!lasts(true, 0) && !lasts(true, 4));
+        assert!(!lasts(false, 6) && !lasts(true, 7) && !lasts(true, 11));
+        assert!(lasts(true, 12) && lasts(true, 100) && !lasts(false, 101));
     }
 
     #[test]

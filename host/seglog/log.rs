@@ -203,6 +203,16 @@ impl Log {
         state.pending() > 0 && state.trouble().is_some()
     }
 
+    /// The same, where it is the disk that does: not where `max_bytes` is reached.
+    pub fn disk_trouble(&self) -> Option<String> {
+        self.shared.lock().disk_trouble().map(str::to_owned)
+    }
+
+    /// That a thread of it has died, in words: it does not go on then.
+    pub fn died(&self) -> Option<String> {
+        self.shared.lock().died.clone()
+    }
+
     /// True while it needs another segment and may not have one, because of `max_bytes`.
     pub fn is_full(&self) -> bool {
         let state = self.shared.lock();
@@ -346,8 +356,11 @@ impl Drop for Running {
         let mut state = self.0.lock();
         state.threads -= 1;
         if std::thread::panicking() {
-            let text = format!("a thread of {} has died", self.0.disk.path().display());
-            state.fail(&self.0, text);
+            let thread = std::thread::current();
+            let (name, path) = (thread.name().unwrap_or_default(), self.0.disk.path().display());
+            let text = format!("the thread {name:?} of {path} has died of a fault of the host's");
+            tracing::error!(log = self.0.options.name, "{text}");
+            state.died = Some(text);
         }
         self.0.done.notify_all();
     }

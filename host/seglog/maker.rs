@@ -187,6 +187,10 @@ fn next_task(shared: &Shared) -> Option<Task> {
         state.is_full = false;
         if let Some(size) = wanted_size(shared, &state) {
             if is_allowed(shared, &state, size) {
+                if was_full {
+                    // That it may not have one is what kept it.
+                    state.make_trouble = None;
+                }
                 return Some(Task::Make(size));
             }
             // A spare that is too small is in the way of one that is large enough.

@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) write_trouble: Option<String>,
     /// Why there is no spare segment.
     pub(super) make_trouble: Option<String>,
+    /// Which thread has died, in words. Stays.
+    pub(super) died: Option<String>,
     /// No segment may be made: `max_bytes`.
     pub(super) is_full: bool,
     pub(super) stage: Stage,
@@ -111,6 +113,7 @@ impl Shared {
             live_bytes,
             write_trouble: None,
             make_trouble: None,
+            died: None,
             is_full: false,
             stage: Stage::Open,
             is_written: false,
@@ -167,6 +170,13 @@ impl State {
     /// What keeps the log from being written.
     pub(super) fn trouble(&self) -> Option<&str> {
         let missing = self.make_trouble.as_deref().filter(|_| self.wanted.is_some());
+        self.died.as_deref().or(self.write_trouble.as_deref()).or(missing)
+    }
+
+    /// The same, where it is the disk that does: not where `max_bytes` is reached.
+    pub(super) fn disk_trouble(&self) -> Option<&str> {
+        let missing = self.make_trouble.as_deref();
+        let missing = missing.filter(|_| self.wanted.is_some() && !self.is_full);
         self.write_trouble.as_deref().or(missing)
     }
 

@@ -301,6 +301,11 @@ impl Store {
         self.log.trouble()
     }
 
+    /// Which thread of it has died, in words: it does not go on then.
+    pub fn died(&self) -> Option<String> {
+        self.log.died()
+    }
+
     /// Its size on disk, bytes.
     pub fn bytes(&self) -> u64 {
         self.log.bytes()

@@ -26,6 +26,22 @@ impl Ranges {
         &self.0
     }
 
+    /// What of a stretch is not in it, ascending.
+    pub fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        let mut next = from;
+        for (begin, end) in self.0.iter().filter(|(begin, end)| from < *end && *begin < to) {
+            if next < *begin {
+                missing.push((next, *begin));
+            }
+            next = *end;
+        }
+        if next < to {
+            missing.push((next, to));
+        }
+        missing
+    }
+
     /// How far it goes without a hole from the beginning on.
     pub fn prefix(&self) -> u64 {
         self.0.first().filter(|(from, _)| *from == 0).map_or(0, |(_, to)| *to)
@@ -49,6 +65,9 @@ mod tests {
         }
         assert_eq!(ranges.parts(), [(0, 3), (10, 40)]);
         assert_eq!((ranges.prefix(), ranges.end()), (3, 40));
+        assert_eq!(ranges.missing(2, 50), [(3, 10), (40, 50)]);
+        assert_eq!(ranges.missing(3, 10), [(3, 10)]);
+        assert_eq!((ranges.missing(10, 40), ranges.missing(4, 4)), (vec![], vec![]));
         ranges.insert(3, 10);
         assert_eq!((ranges.parts(), ranges.prefix()), (&[(0, 40)][..], 40));
         ranges.insert(100, 200);

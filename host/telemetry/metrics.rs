@@ -407,10 +407,7 @@ fn sinks(out: &mut Out<'_>, view: &View) -> fmt::Result {
 
 fn disk(out: &mut Out<'_>, view: &View) -> fmt::Result {
     let durable = view.durable.as_ref();
-    let kept = [
-        ("journal", durable.and_then(|durable| durable.journal.trouble())),
-        ("store", durable.and_then(|durable| durable.store.trouble())),
-    ];
+    let kept = durable.map_or([("journal", None), ("store", None)], DurableView::disk_troubles);
     out.all(&names::DISK_FAILING, |samples| {
         let mut all = kept.into_iter().chain(super::health::files(view));
         let value = |trouble: Option<String>| Value::Count(trouble.is_some().into());

@@ -77,19 +77,31 @@ pub struct DurableView {
 impl DurableView {
     /// Why nothing more is received, a line for each reason; none while something is.
     fn troubles(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.journal.is_full() {
-            lines.push("the journal is full of what a pipeline has not taken".to_owned());
-        }
-        for (name, trouble) in
-            [("journal", self.journal.trouble()), ("store", self.store.trouble())]
-        {
-            // What it is full of is told otherwise.
-            let hint =
-                if self.journal.is_full() { String::new() } else { format!("\nhint: {DISK_HINT}") };
-            lines.extend(trouble.map(|why| format!("the {name} waits for the disk: {why}{hint}")));
-        }
-        lines
+        let full = self.journal.is_full().then(|| self.full());
+        let disk = self.disk_troubles().into_iter().filter_map(|(name, trouble)| {
+            Some(format!("the {name} waits for the disk: {}\nhint: {DISK_HINT}", trouble?))
+        });
+        full.into_iter().chain(disk).collect()
+    }
+
+    /// What the disk does not let happen, by what is to be written.
+    fn disk_troubles(&self) -> [(&'static str, Option<String>); 2] {
+        [("journal", self.journal.disk_trouble()), ("store", self.store.trouble())]
+    }
+
+    /// What a full journal is full of, with a hint.
+    pub fn full(&self) -> String {
+        let (limit, next) = (self.journal_limit, self.journal.next_seq());
+        let cursors = self.store.cursors();
+        let last = cursors.iter().min_by_key(|(_, cursor)| **cursor);
+        let holder = last.map_or_else(String::new, |(pipeline, cursor)| {
+            let records = next.saturating_sub((*cursor).max(1));
+            format!("; pipeline {pipeline:?} is {records} records behind")
+        });
+        format!(
+            "the journal is full: it may have {limit} bytes (journal.max_size), all of what a pipeline has \
+             not taken{holder}\nhint: see why it waits (trommel status), or raise journal.max_size"
+        )
     }
 }
 

@@ -2,6 +2,8 @@
 //! Each file has its own test, for the others can be written meanwhile. Key type: [`Failing`].
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use super::{MAIN, arrived_in_order, settles};
@@ -141,6 +143,53 @@ fn a_sink_file_on_a_full_disk_is_waited_for() {
     failing.tells("events.jsonl", "No space left on device", SINK);
     failing.host.receives("main", 500);
     failing.goes_on(SINK, &sim);
+}
+
+#[test]
+fn a_host_starts_on_a_full_disk_and_is_found_once_there_is_room() {
+    let (sim, dir) = numbered("2000");
+    let mut host = dir.run();
+    wait_until("events at the sink", || host.settled("main") >= 500);
+    let before = settles(&mut host).received;
+    let preload = Preload::new(host.dir.dir.path());
+    let full = preload.side("full");
+    fs::write(&full, "").unwrap();
+    let plan = format!("full={}", full.display());
+    let mut host = host.dir.run_with(|command| preload.apply(command, &plan, 1));
+    host.wait_for_log("started");
+    host.wait_for_log("listen.addr: No space left on device");
+    assert!(!host.path("data/listen.addr").exists());
+    fs::remove_file(&full).unwrap();
+    host.receives("main", 500);
+    assert!(host.path("data/control.key").exists());
+    let received = settles(&mut host).received;
+    assert_eq!(arrived_numbered(&sim, &host), before + received);
+}
+
+/// Sources have ended, and pipelines take their time: what the host does now and then goes on.
+#[test]
+fn a_host_that_drains_for_long_is_looked_after() {
+    let mut dir = HostDir::empty();
+    dir.replay("ap-events", 20);
+    dir.add(&MAIN.replace("to =", "through = [\"10-late\"]\nto ="));
+    let mut failing = Failing::start(dir, "create:1@listen.part", "errno=ENOSPC");
+    let host = &mut failing.host;
+    host.wait_for_log("started");
+    let log = host.running.log();
+    let address = log.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+    wait_until("the source to have ended", || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.contains("the host is about to end")
+    });
+    let file = host.path("data/listen.addr");
+    assert!(!file.exists());
+    fs::write(&failing.mended, "").unwrap();
+    wait_until("the file", || file.exists());
+    host.dir.plugin("10-late", "filter", "");
+    assert_eq!(host.end().received, 20);
 }
 
 #[test]

@@ -234,6 +234,7 @@ fn in_trouble_it_says_what_and_where_blocks_when_full_and_goes_on_by_itself() {
     let trouble = log.trouble().unwrap();
     assert!(trouble.contains("cannot ") && trouble.contains("/disk/0000"), "{trouble}");
     assert!(trouble.contains("Input/output error"), "{trouble}");
+    assert!(log.disk_trouble().unwrap().contains("Input/output error"));
     assert_eq!(log.durable(), 1);
     let stopped = log.append_durable(&[], &never);
     assert_eq!(stopped, Ok(appended + 1..appended + 1));

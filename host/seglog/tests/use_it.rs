@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::FaultDisk;
 use super::{never, open, options, quietly, read_all};
-use crate::seglog::{AppendError, Disk, Entry, Log, Options, ReadOnly, Reader};
+use crate::seglog::{AppendError, Disk, Entry, Log, OnDurable, Options, ReadOnly, Reader};
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -130,6 +130,7 @@ fn at_its_limit_it_blocks_and_says_so_until_something_is_released() {
     assert!(log.bytes() <= 70 << 10);
     let trouble = log.trouble().unwrap();
     assert!(trouble.starts_with("/disk has reached its limit of 71680 bytes"), "{trouble}");
+    assert_eq!(log.disk_trouble(), None);
     // Nothing of what is needed is let go.
     log.release(log.segments()[0].last_seq);
     assert_eq!(log.append(&[entry], &|| true), Err(AppendError::Stopped));
@@ -276,4 +277,22 @@ fn on_a_real_disk_it_is_the_same_for_all_who_read() {
     assert_eq!((report.records, report.bytes, report.seqs), (302, 151_000, Some((1, 302))));
     assert_eq!((report.damage, report.torn_tail), (vec![], None));
     assert!(Log::open(&dir.path().join("none"), options(), 0, quietly()).is_err());
+}
+
+#[test]
+fn that_a_thread_has_died_is_not_forgotten() {
+    let is_first = std::sync::atomic::AtomicBool::new(true);
+    let on_durable: OnDurable = Box::new(move |seq| {
+        assert!(seq == 0 || !is_first.swap(false, Ordering::Relaxed), "a fault");
+    });
+    let disk = FaultDisk::new(44, 512);
+    let log = Log::open_on(disk as Arc<dyn Disk>, options(), 0, on_durable).unwrap();
+    let entry = Entry { body: b"one", ..Entry::default() };
+    log.append(&[entry], &never).unwrap();
+    until("the thread has died", || log.died().is_some());
+    let died = log.died().unwrap();
+    assert!(died.contains("thread \"test\" of /disk has died"), "{died}");
+    // Whoever waits for its own records writes them itself.
+    drop(log.append_durable(&[entry], &|| true));
+    assert_eq!((log.died(), log.trouble()), (Some(died.clone()), Some(died)));
 }
