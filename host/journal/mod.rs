@@ -116,7 +116,8 @@ impl Journal {
         let upto = self.counting.subscribe(&interests, tally);
         let reader = || self.log.reader(from);
         let (interests, tally) = (Arc::clone(&interests), Arc::clone(tally));
-        let backlog = Backlog { reader: reader(), upto, interests, tally };
+        let counted = count::Counted::default();
+        let backlog = Backlog { reader: reader(), upto, interests, tally, counted };
         Feed::new(reader(), Arc::clone(&self.counting), backlog, Arc::clone(&self.lost))
     }
 
