@@ -10,6 +10,7 @@ use super::ImportArgs;
 use super::line::Line;
 use crate::app::{StartError, own_data_dir};
 use crate::cli::Exit;
+use crate::dir::sync_dir;
 use crate::journal::{Journal, Read};
 use crate::store::ReadStore;
 
@@ -29,7 +30,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), Exit> {
     let certified = certified(&config.data_dir)?;
     let dir = config.data_dir.join("journal");
     std::fs::create_dir_all(&dir)
-        .and_then(|()| File::open(&config.data_dir)?.sync_all())
+        .and_then(|()| sync_dir(&config.data_dir))
         .map_err(|error| Exit::environment(format!("cannot make {}: {error}", dir.display())))?;
     let journal = Journal::open(&dir, settings, certified).map_err(Exit::environment)?;
     let imported = import(&mut *input, &journal);
