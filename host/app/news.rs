@@ -59,8 +59,8 @@ impl News {
         }
     }
 
-    /// Called on a thread of a pipeline, which waits while there is no room: none of them takes from
-    /// `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
+    /// Called on the thread that tells of a pipeline's alerts, without a journal on the pipeline's own. It waits
+    /// while there is no room: none of them takes from `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
     pub fn tell_alerts(&self, pipeline: &str, alerts: &[ToldAlert]) -> bool {
         let opened = self.stop.run_until_cancelled(self.opened.cancelled());
         if self.runtime.block_on(opened).is_none() {
@@ -197,7 +197,7 @@ impl News {
             "replayed": gap.replayed,
             "records": gap.records,
         });
-        // One that is told again after a crash has the id that it had.
+        // One that lasts is told again after a crash, by the id that it had.
         let long = if phase == Phase::Long { "-lasts" } else { "" };
         let id = (gap.number > 0).then(|| format!("gap-{}{long}", gap.number));
         let subject = format!("{source}/{stream}");
