@@ -1,6 +1,7 @@
 //! The log of `seglog` beside what it replaces: records with a checksum appended to a growing file,
 //! one fdatasync per group. The same groups on the same disk, a caller that waits for each group in
-//! both. Then reading and opening. The directory is the first argument; target/bench-seglog if
+//! both. The host appends without waiting, and a thread of the log writes: this is the dearer way, which only
+//! tests take besides. Then reading and opening. The directory is the first argument; target/bench-seglog if
 //! there is none.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on may panic")]
 

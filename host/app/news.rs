@@ -65,8 +65,9 @@ impl News {
         self.runtime.block_on(opened).is_some()
     }
 
-    /// Called on a thread of a pipeline, which waits while there is no room: none of them takes from
-    /// `trommel`, so none waits for itself. False when the host ends, and they are not told to all.
+    /// Called on the thread that tells of a pipeline's alerts, without a journal on the pipeline's own. It
+    /// waits while there is no room: none of them takes from `trommel`, so none waits for itself. False when
+    /// the host ends, and they are not told to all.
     pub fn tell_alerts(&self, pipeline: &str, alerts: &[ToldAlert]) -> bool {
         if !self.is_opened() {
             return false;
@@ -206,7 +207,7 @@ impl News {
             "replayed": gap.replayed,
             "records": gap.records,
         });
-        // One that is told again after a crash has the id that it had.
+        // One that lasts is told again after a crash, by the id that it had.
         let long = if phase == Phase::Long { "-lasts" } else { "" };
         let id = (gap.number > 0).then(|| format!("gap-{}{long}", gap.number));
         let subject = format!("{source}/{stream}");

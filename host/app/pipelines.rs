@@ -232,8 +232,9 @@ impl Pipelines {
             left.push(close);
             self.leaving.push(Leaving { config, pipeline });
         }
-        for new in added {
+        for mut new in added {
             new.close.take_from(at, &new.config.from);
+            new.pipeline.go();
             self.running.insert(new.config.name.clone(), new);
         }
         for old in &self.leaving {
@@ -350,13 +351,6 @@ impl Pipelines {
     }
 }
 
-impl From<Running> for Leaving {
-    /// Lets go of the way in.
-    fn from(Running { config, pipeline, .. }: Running) -> Self {
-        Leaving { config, pipeline }
-    }
-}
-
 fn is_built_in(config: &PipelineConfig) -> bool {
     config.from.iter().any(|source| source == BUILT_IN_SOURCE)
 }
@@ -380,5 +374,104 @@ fn follow(pipeline: &Pipeline, now: &Sinks) {
     let sinks: Vec<SharedSink> = wiring.sinks.iter().map(next).collect();
     if sinks.iter().zip(&wiring.sinks).any(|(next, old)| !next.is(old)) {
         pipeline.rewire(Wiring { through: wiring.through.clone(), sinks });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::runtime::Handle;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::alert::Board;
+    use crate::config::{Begin, JournalConfig, SinkKind};
+    use crate::dead_letter::DeadLetters;
+    use crate::decode::{Decoder, Registry};
+    use crate::runner::Plugins;
+    use crate::state::Change;
+    use crate::store::{Commit, Record};
+
+    const NAME: &str = "with-an-heir";
+
+    fn config(source: &str) -> Config {
+        let pipeline = PipelineConfig {
+            name: NAME.to_owned(),
+            from: vec![source.to_owned()],
+            through: Some(Vec::new()),
+            to: vec!["nowhere".to_owned()],
+            begin: Begin::Now,
+        };
+        let nowhere =
+            SinkConfig { name: "nowhere".to_owned(), types: Vec::new(), kind: SinkKind::Null };
+        Config {
+            file: "trommel.toml".into(),
+            data_dir: "data".into(),
+            plugin_dir: "plugins".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            journal: Some(JournalConfig::default()),
+            sources: Vec::new(),
+            pipelines: vec![pipeline],
+            sinks: vec![nowhere],
+        }
+    }
+
+    /// Waits until something is so.
+    async fn until(mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether a thread of the pipeline is there.
+    fn has_thread() -> bool {
+        let name = format!("p:{NAME}");
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.into_iter().any(|thread| thread.trim_end() == &name[..name.len().min(15)])
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_heir_of_a_plan_that_came_to_nothing_touches_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut durable = Some(Durable::open(dir.path(), &JournalConfig::default()).unwrap());
+        let (_plugins, plugins) = watch::channel(Arc::new(Plugins::default()));
+        let mut pipelines = Pipelines::new(Shared {
+            decoder: Decoder::new(Arc::new(Registry::built_in())),
+            plugins,
+            dead_letters: Arc::new(DeadLetters::open(Path::new("/dev/null")).unwrap()),
+            board: Arc::new(Board::default()),
+            announce: Arc::new(|_, _| true),
+            on_fatal: Arc::new(|_| {}),
+            runtime: Handle::current(),
+            leave: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        });
+        let plan = pipelines.prepare(&config("hq"), &mut durable).unwrap();
+        pipelines.commit(plan, durable.as_ref());
+        let store = Arc::clone(&durable.as_ref().unwrap().store);
+        let number = store.number(NAME) + 1;
+        let remembered = Change {
+            key: "key".to_owned(),
+            value: Some("value".to_owned()),
+            set: crate::timestamp::now_micros(),
+        };
+        let states = vec![("10-plugin".to_owned(), vec![remembered])];
+        let (pipeline, cursor) = (NAME.to_owned(), store.cursors()[NAME]);
+        let commit = Commit { pipeline, number, cursor, states, ..Commit::default() };
+        store.write(Record::Commit(commit), &|| false).unwrap();
+
+        drop(pipelines.prepare(&config(BUILT_IN_SOURCE), &mut durable).unwrap());
+        pipelines.close();
+        until(|| pipelines.closed(false).iter().all(|pipeline| pipeline.is_finished())).await;
+        until(|| !has_thread()).await;
+        drop((pipelines, store));
+        durable.take().unwrap().close();
+        let (_, loaded) = Store::open(&dir.path().join("store")).unwrap();
+        let saved = &loaded.pipelines[NAME];
+        assert_eq!((saved.number, saved.states.len()), (number, 1), "{saved:?}");
     }
 }

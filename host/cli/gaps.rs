@@ -2,14 +2,14 @@
 //! runs or not. Key type: [`GapsArgs`].
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::io::IsTerminal as _;
 
 use clap::Args;
 
+use super::out::Out;
 use super::screen::{Paint, counted, records as numbered, span};
+use super::when::when;
 use super::{ConfigArgs, Exit};
-use crate::config::units;
 use crate::gap::{BEGIN, Gap};
 use crate::store::ReadStore;
 use crate::timestamp::{Timestamp, format_time, now_micros};
@@ -30,37 +30,12 @@ pub(super) struct GapsArgs {
     /// Only those of this stream; may be given more than once, or with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     stream: Vec<String>,
-    /// Only those that lasted until then: a time, or how long ago
-    #[arg(long, value_name = "2026-01-31T12:00:00Z|2h", value_parser = since)]
-    since: Option<Since>,
+    /// Only those that lasted until then: a time (2026-01-31T12:00:00Z), a date, or how long ago (2h)
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    since: Option<u64>,
     /// Print JSON, a line each
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Time(u64),
-    Ago(Duration),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if let Some(time) = Timestamp::parse(text) {
-        return Ok(Since::Time(time.micros()));
-    }
-    let wrong = |_| format!("{text:?} is no time such as \"2026-01-31T12:00:00Z\", nor \"2h\"");
-    units::duration(text).map(Since::Ago).map_err(wrong)
-}
-
-impl Since {
-    fn micros(self, now: u64) -> u64 {
-        match self {
-            Since::Time(micros) => micros,
-            Since::Ago(ago) => {
-                now.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX))
-            }
-        }
-    }
 }
 
 pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
@@ -79,11 +54,9 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
         true => gaps.iter().map(|gap| json(gap, now) + "\n").collect(),
         false => table(&gaps, now, Paint::new(std::io::stdout().is_terminal())),
     };
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Exit::run_time(error)),
-        _ => Ok(()),
-    }
+    let mut out = Out::stdout();
+    out.write(text.as_bytes())?;
+    out.flush()
 }
 
 impl GapsArgs {
@@ -91,11 +64,10 @@ impl GapsArgs {
         let is = |wanted: &[String], name: &str| {
             wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
         };
-        let since = self.since.map_or(0, |since| since.micros(now));
         gap.reason != BEGIN
             && is(&self.source, &gap.source)
             && is(&self.stream, &gap.stream)
-            && gap.to.unwrap_or(now) >= since
+            && gap.to.unwrap_or(now) >= self.since.unwrap_or(0)
     }
 }
 
@@ -198,12 +170,5 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&json(&over, 0)).unwrap();
         assert_eq!((&json["seconds"], &json["replayed"]), (&3.5.into(), &false.into()));
         assert_eq!(table(&[], 0, Paint::new(false)), "no gaps\n");
-    }
-
-    #[test]
-    fn since_is_a_time_or_how_long_ago() {
-        assert_eq!(since("1970-01-01T00:00:02Z").unwrap().micros(9), 2_000_000);
-        assert_eq!(since("2s").unwrap().micros(5_000_000), 3_000_000);
-        assert!(since("yesterday").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! What counts as received: frames that are durable, in every pipeline that takes them. Key types:
-//! [`Counting`], [`Interests`].
+//! What counts as received: frames that are durable, in every pipeline that takes them, and those that are
+//! lost, in every one that finds that. Key types: [`Counting`], [`Interests`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,11 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::frames;
-use crate::seglog::Reader;
+use crate::seglog::{Block, Reader};
 use crate::tally::Tally;
 
 /// Records are read in pieces of about this size.
 const READ: usize = 4 << 20;
+/// How many records apart it is noted how many have counted.
+const STEP: u64 = 1_024;
+/// Most such notes of a pipeline; beyond, each second one goes.
+const MAX_NOTES: usize = 1 << 16;
 
 /// Which sources a pipeline takes from. That may change while it runs, from a record on.
 #[derive(Debug)]
@@ -73,8 +77,49 @@ pub(super) struct Counting {
 struct Inner {
     /// Appended and not durable yet, in order.
     waiting: VecDeque<(Range<u64>, Arc<str>)>,
-    subscribers: Vec<(Arc<Interests>, Arc<Tally>)>,
+    subscribers: Vec<Subscriber>,
     durable: u64,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    interests: Arc<Interests>,
+    tally: Arc<Tally>,
+    counted: Counted,
+}
+
+/// How many records counted for a pipeline when they became durable. Where some of them are lost, nobody
+/// can say any more which those were; but how many, if it is known on both sides.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    total: u64,
+    /// A record, and how many before it counted; in order.
+    notes: VecDeque<(u64, u64)>,
+}
+
+impl Counted {
+    /// All before a record is counted.
+    fn note(&mut self, end: u64) {
+        if self.notes.back().is_some_and(|(last, _)| end < last + STEP) {
+            return;
+        }
+        if self.notes.len() >= MAX_NOTES {
+            let mut place = 0;
+            self.notes.retain(|_| {
+                place += 1;
+                place % 2 == 0
+            });
+        }
+        self.notes.push_back((end, self.total));
+    }
+
+    /// The same, going on with what came after.
+    fn and_then(mut self, later: Counted) -> Counted {
+        let before = self.total;
+        self.notes.extend(later.notes.into_iter().map(|(end, counted)| (end, before + counted)));
+        self.total += later.total;
+        self
+    }
 }
 
 impl Default for Counting {
@@ -118,9 +163,10 @@ impl Counting {
                 if end <= seqs.start {
                     break;
                 }
-                for (interests, tally) in &*subscribers {
-                    if interests.wants(seqs.start, source) {
-                        tally.receive(end - seqs.start);
+                for subscriber in &mut *subscribers {
+                    if subscriber.interests.wants(seqs.start, source) {
+                        subscriber.tally.receive(end - seqs.start);
+                        subscriber.counted.total += end - seqs.start;
                     }
                 }
                 seqs.start = end;
@@ -129,6 +175,7 @@ impl Counting {
                 }
                 waiting.pop_front();
             }
+            subscribers.iter_mut().for_each(|subscriber| subscriber.counted.note(upto + 1));
         }
         self.durable.send_replace(upto);
     }
@@ -136,12 +183,53 @@ impl Counting {
     /// Begins to count for a pipeline; says through which record others are durable already.
     pub fn subscribe(&self, interests: &Arc<Interests>, tally: &Arc<Tally>) -> u64 {
         let mut inner = self.lock();
-        inner.subscribers.push((Arc::clone(interests), Arc::clone(tally)));
+        inner.subscribers.push(Subscriber {
+            interests: Arc::clone(interests),
+            tally: Arc::clone(tally),
+            counted: Counted::default(),
+        });
         inner.durable
     }
 
     pub fn unsubscribe(&self, interests: &Arc<Interests>) {
-        self.lock().subscribers.retain(|(other, _)| !Arc::ptr_eq(other, interests));
+        self.lock().subscribers.retain(|other| !Arc::ptr_eq(&other.interests, interests));
+    }
+
+    fn with<T>(
+        &self,
+        of: &Arc<Interests>,
+        act: impl FnOnce(&mut Subscriber, u64) -> T,
+    ) -> Option<T> {
+        let mut inner = self.lock();
+        let durable = inner.durable;
+        let found = inner.subscribers.iter_mut().find(|other| Arc::ptr_eq(&other.interests, of));
+        found.map(|subscriber| act(subscriber, durable))
+    }
+
+    /// What counted for a pipeline before it was subscribed.
+    pub fn had_counted(&self, of: &Arc<Interests>, earlier: Counted) {
+        self.with(of, |subscriber, _| {
+            let later = std::mem::take(&mut subscriber.counted);
+            subscriber.counted = earlier.and_then(later);
+        });
+    }
+
+    /// A record at or after `seq`, and how many before it counted for a pipeline.
+    pub fn counted(&self, of: &Arc<Interests>, seq: u64) -> (u64, u64) {
+        let counted = self.with(of, |Subscriber { counted, .. }, durable| {
+            let next = counted.notes.partition_point(|(end, _)| *end < seq);
+            let note = counted.notes.get(next).copied();
+            note.unwrap_or((durable + 1, counted.total))
+        });
+        counted.unwrap_or((seq, 0))
+    }
+
+    /// A pipeline has come to this record.
+    pub fn passed(&self, of: &Arc<Interests>, seq: u64) {
+        self.with(of, |Subscriber { counted, .. }, _| {
+            let gone = counted.notes.partition_point(|(end, _)| *end < seq);
+            counted.notes.drain(..gone);
+        });
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -157,6 +245,8 @@ pub(super) struct Backlog {
     pub upto: u64,
     pub interests: Arc<Interests>,
     pub tally: Arc<Tally>,
+    /// What of it is.
+    pub counted: Counted,
 }
 
 impl Backlog {
@@ -175,32 +265,67 @@ impl Backlog {
             return Ok(None);
         }
         let lost = block.lost.iter().map(|lost| lost.end.min(upto + 1).saturating_sub(lost.start));
-        let mut count = lost.sum::<u64>();
-        let (mut sources, mut until) = self.interests.at(position);
-        let mut last: Option<(&[u8], bool)> = None;
-        for record in block.records.iter().filter(|record| record.seq <= upto) {
-            if record.seq >= until {
-                (sources, until) = self.interests.at(record.seq);
-                last = None;
-            }
-            let Some(head) = frames::head_of(record) else {
-                // Lost to everybody, as it is to who takes it.
-                count += 1;
-                continue;
-            };
-            let is_wanted = match &last {
-                Some((known, is_wanted)) if *known == head => *is_wanted,
-                _ => {
-                    let origin = frames::parse(head).map(|(_, origin)| origin);
-                    let is_wanted = origin
-                        .is_none_or(|origin| sources.iter().any(|name| **name == *origin.source));
-                    last = Some((head, is_wanted));
-                    is_wanted
-                }
-            };
-            count += u64::from(is_wanted);
-        }
+        let of_block = count(&block, position, upto + 1, &self.interests);
+        let count = lost.sum::<u64>() + of_block.wanted + of_block.unknown;
         self.tally.receive(count);
+        self.counted.total += count;
+        self.counted.note(self.reader.position().min(upto + 1));
         Ok(Some(count))
     }
+}
+
+/// How many records from the reader's on and before `end` can be read, and are wanted.
+///
+/// # Errors
+/// The journal cannot be read.
+pub(super) fn ahead(mut reader: Reader, end: u64, interests: &Interests) -> io::Result<u64> {
+    let mut wanted = 0;
+    while reader.position() < end {
+        let position = reader.position();
+        let most = usize::try_from(end - position).unwrap_or(usize::MAX);
+        let block = reader.read(most, READ)?;
+        if block.is_empty() {
+            break;
+        }
+        wanted += count(&block, position, end, interests).wanted;
+    }
+    Ok(wanted)
+}
+
+/// What records are to a pipeline.
+#[derive(Default)]
+struct OfBlock {
+    wanted: u64,
+    /// They say nothing: lost to everybody, as they are to who takes them.
+    unknown: u64,
+}
+
+/// Counts the records of a block, which was read from `position` on, before `end`.
+fn count(block: &Block, position: u64, end: u64, interests: &Interests) -> OfBlock {
+    let mut counts = OfBlock::default();
+    let (mut sources, mut until) = interests.at(position);
+    let mut last: Option<(&[u8], Option<bool>)> = None;
+    for record in block.records.iter().filter(|record| record.seq < end) {
+        if record.seq >= until {
+            (sources, until) = interests.at(record.seq);
+            last = None;
+        }
+        let Some(head) = frames::head_of(record) else {
+            counts.unknown += 1;
+            continue;
+        };
+        let is_wanted = match last {
+            Some((known, is_wanted)) if known == head => is_wanted,
+            _ => {
+                let origin = frames::parse(head).map(|(_, origin)| origin);
+                origin.map(|origin| sources.iter().any(|name| **name == *origin.source))
+            }
+        };
+        last = Some((head, is_wanted));
+        match is_wanted {
+            Some(is_wanted) => counts.wanted += u64::from(is_wanted),
+            None => counts.unknown += 1,
+        }
+    }
+    counts
 }

@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, Bytes};
 use tokio::sync::watch;
 
-use super::count::{Backlog, Counting, Interests};
+use super::count::{self, Backlog, Counting, Interests};
 use super::frames;
 use super::tail::Lost;
 use crate::frame::{Chunk, Frame, Kind, Origin};
 use crate::seglog::{Block, Reader};
+use crate::tally::Tally;
 use crate::timestamp::now_micros;
 
 /// How long after a failure it is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Most kinds of heads that are remembered.
 const MAX_HEADS: usize = 256;
+/// After how many records it is told how far it has come.
+const TELL_AFTER: u64 = 1 << 16;
 
 /// Where a feed ends: told once, the record after the last one.
 pub type End = watch::Sender<Option<u64>>;
@@ -32,6 +35,11 @@ pub struct Feed {
     end: watch::Receiver<Option<u64>>,
     interests: Arc<Interests>,
     counting: Arc<Counting>,
+    tally: Arc<Tally>,
+    /// How many records that it has passed had counted as received when they became durable.
+    counted: u64,
+    /// Where it tells next how far it has come.
+    tell_at: u64,
     /// What was there already and is not counted.
     backlog: Option<Backlog>,
     sources: Arc<[String]>,
@@ -78,6 +86,9 @@ impl Feed {
             reader,
             durable: counting.watch(),
             counting,
+            tally: Arc::clone(&backlog.tally),
+            counted: 0,
+            tell_at: 0,
             backlog: Some(backlog),
             end: watch::Sender::new(None).subscribe(),
             interests,
@@ -104,8 +115,10 @@ impl Feed {
     pub fn count(&mut self) -> io::Result<Option<u64>> {
         let Some(backlog) = &mut self.backlog else { return Ok(None) };
         let counted = backlog.step()?;
-        if counted.is_none() {
-            self.backlog = None;
+        if counted.is_none()
+            && let Some(backlog) = self.backlog.take()
+        {
+            self.counting.had_counted(&self.interests, backlog.counted);
         }
         Ok(counted)
     }
@@ -129,7 +142,9 @@ impl Feed {
 
     /// The record that comes next.
     pub fn cursor(&self) -> u64 {
-        self.reader.position()
+        // What is lost may reach further than it may take.
+        let position = self.reader.position();
+        self.end.borrow().map_or(position, |end| position.min(end))
     }
 
     /// Whether there is something to be read.
@@ -171,7 +186,7 @@ impl Feed {
         if max_events == 0 {
             return Taken { cursor: self.cursor(), ..Taken::default() };
         }
-        let block = match self.reader.read(max_events, max_bytes) {
+        let mut block = match self.reader.read(max_events, max_bytes) {
             Ok(block) => {
                 self.failed = None;
                 block
@@ -182,6 +197,9 @@ impl Feed {
                 Block::default()
             }
         };
+        if let Some(end) = end.filter(|end| self.reader.position() > *end) {
+            block.cut(end);
+        }
         let mut taken = Taken { chunks: Vec::new(), cursor: self.cursor(), lost: block.lost };
         let (now, now_micros) = (Instant::now(), now_micros());
         let version = self.interests.version();
@@ -220,13 +238,35 @@ impl Feed {
                 }
             }
         }
-        if !taken.lost.is_empty() {
-            self.lost.note(&taken.lost);
-        }
-        let frames: usize = taken.chunks.iter().map(|chunk| chunk.frames.len()).sum();
+        let frames: u64 = taken.chunks.iter().map(|chunk| chunk.frames.len() as u64).sum();
         let lost: u64 = taken.lost.iter().map(|lost| lost.end - lost.start).sum();
-        self.taken.fetch_add(frames as u64 + lost, Ordering::Relaxed);
+        self.counted += frames;
+        if lost > 0 {
+            self.lost.note(&taken.lost);
+            self.receive_lost(lost);
+        }
+        self.taken.fetch_add(frames + lost, Ordering::Relaxed);
+        if self.reader.position() >= self.tell_at {
+            self.tell_at = self.reader.position() + TELL_AFTER;
+            self.counting.passed(&self.interests, self.reader.position());
+        }
         taken
+    }
+
+    /// Records that are lost end here, whatever source they were of: those count as received now that did not
+    /// when they became durable. How many did shows once what can be read up to a place is taken off what
+    /// had counted there.
+    fn receive_lost(&mut self, lost: u64) {
+        let position = self.reader.position();
+        let (end, counted) = self.counting.counted(&self.interests, position);
+        let ahead = count::ahead(self.reader.another(position), end, &self.interests);
+        let ahead = ahead.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal cannot be read: what is lost may count twice");
+            0
+        });
+        let had_counted = counted.saturating_sub(self.counted + ahead).min(lost);
+        self.tally.receive(lost - had_counted);
+        self.counted += had_counted;
     }
 
     fn look_at_interests(&mut self, seq: u64) {

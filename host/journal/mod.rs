@@ -28,11 +28,12 @@ use self::count::{Backlog, Counting};
 use crate::config::JournalConfig;
 use crate::frame::Chunk;
 pub use crate::seglog::{AppendError, Damage, Found, NotClosed, OpenError, Report, SegmentInfo};
-use crate::seglog::{Log, Options};
+use crate::seglog::{Entry, Log, Options};
 use crate::tally::Tally;
 
-/// How long a source that finds no room waits before it looks again.
-const ROOM: Duration = Duration::from_millis(2);
+/// How long a source that finds no room waits before it looks again though nothing became durable: it may be
+/// closed.
+const ROOM: Duration = Duration::from_millis(50);
 
 /// The journal of a host. Shared by reference.
 pub struct Journal {
@@ -53,7 +54,7 @@ pub enum Refused {
 }
 
 impl Journal {
-    /// Opens the journal in a directory, which exists and nobody else writes to. All before
+    /// Opens the journal in a directory, which exists and nobody else writes to. All through the record
     /// `certified` is known to have been durable.
     ///
     /// # Errors
@@ -99,9 +100,12 @@ impl Journal {
             return Err(Refused::NoRoom);
         }
         let heads = frames::heads(chunk);
-        let entries = frames::entries(chunk, &heads);
+        self.try_append(chunk, &frames::entries(chunk, &heads))
+    }
+
+    fn try_append(&self, chunk: &Chunk, entries: &[Entry<'_>]) -> Result<(), Refused> {
         self.counting.append(&chunk.origin.source, || {
-            self.log.try_append(&entries).map_err(|error| match error {
+            self.log.try_append(entries).map_err(|error| match error {
                 AppendError::Stopped | AppendError::NotDurable { .. } => Refused::NoRoom,
                 AppendError::Closed | AppendError::TooLarge { .. } => Refused::Closed,
             })
@@ -113,13 +117,17 @@ impl Journal {
     /// # Errors
     /// When the journal is closed.
     pub async fn put(&self, chunk: &Chunk) -> Result<(), Refused> {
-        while let Err(refused) = self.try_put(chunk) {
-            if refused == Refused::Closed {
-                return Err(refused);
+        let heads = frames::heads(chunk);
+        let entries = frames::entries(chunk, &heads);
+        let mut durable = self.watch();
+        loop {
+            durable.mark_unchanged();
+            match self.try_append(chunk, &entries) {
+                // What becomes durable makes room.
+                Err(Refused::NoRoom) => drop(tokio::time::timeout(ROOM, durable.changed()).await),
+                done => return done,
             }
-            tokio::time::sleep(ROOM).await;
         }
-        Ok(())
     }
 
     /// A pipeline's way out of it, from a record on, for frames of these sources. What comes is counted
@@ -130,7 +138,8 @@ impl Journal {
         let upto = self.counting.subscribe(&interests, tally);
         let reader = || self.log.reader(from);
         let (interests, tally) = (Arc::clone(&interests), Arc::clone(tally));
-        let backlog = Backlog { reader: reader(), upto, interests, tally };
+        let counted = count::Counted::default();
+        let backlog = Backlog { reader: reader(), upto, interests, tally, counted };
         Feed::new(reader(), Arc::clone(&self.counting), backlog, Arc::clone(&self.lost))
     }
 

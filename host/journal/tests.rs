@@ -86,6 +86,88 @@ async fn what_is_there_at_the_start_counts_as_received() {
     }
 }
 
+/// Chunks of two sources in turn, so many records of each; each frame of so many bytes.
+async fn put_both(journal: &Journal, records: u32, bytes: usize) {
+    for _ in 0..records / 5 {
+        for (source, frames) in [("a", 3), ("b", 2)] {
+            let texts = vec!["x".repeat(bytes); frames];
+            journal.put(&chunk(source, &texts)).await.unwrap();
+        }
+    }
+    journal.settled().await;
+}
+
+const TAKERS: [&[&str]; 4] = [&["a"], &["b"], &["a", "b"], &["trommel"]];
+
+fn takers(journal: &Journal) -> Vec<(Arc<Tally>, Feed)> {
+    let taker = |sources: &[&str]| {
+        let tally = Arc::new(Tally::default());
+        let sources: Vec<_> = sources.iter().map(|&source| source.to_owned()).collect();
+        let feed = journal.feed(1, &sources, &tally);
+        (tally, feed)
+    };
+    TAKERS.map(taker).into()
+}
+
+#[tokio::test]
+async fn what_is_given_up_counts_as_received_once_by_each_that_it_is_lost_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path()).await;
+    // Some of it before anybody takes it.
+    put_both(&journal, 30, 64 << 10).await;
+    let mut takers = takers(&journal);
+    takers.iter_mut().for_each(|(_, feed)| while feed.count().unwrap().is_some() {});
+    put_both(&journal, 20, 64 << 10).await;
+    let ended = &mut takers[1].1;
+    let (end, interests) = (ended.end(), Arc::clone(ended.interests()));
+    journal.cut(|at| {
+        interests.change(at, &[]);
+        end.send_replace(Some(at));
+    });
+    put_both(&journal, 40, 64 << 10).await;
+    let first = journal.segments()[0].last_seq;
+    assert!((51..90).contains(&first), "{first}");
+    journal.log.release(first + 1);
+    for (sources, (tally, feed)) in TAKERS.iter().zip(&mut takers) {
+        let taken = feed.taken();
+        let (texts, lost) = all(&journal, feed).await;
+        let end = if *sources == ["b"] { 51 } else { first + 1 };
+        assert_eq!((lost, feed.cursor() > end), (end - 1, *sources != ["b"]), "{sources:?}");
+        let taken = taken.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(tally.counts().received, taken, "{sources:?}: {} and {lost}", texts.len());
+    }
+}
+
+#[tokio::test]
+async fn damage_beneath_a_journal_counts_as_received_once_by_each_that_it_is_lost_to() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path()).await;
+        put_both(&journal, 500, 40).await;
+        let mut takers = takers(&journal);
+        put_both(&journal, 5_000, 40).await;
+        takers.iter_mut().for_each(|(_, feed)| while feed.count().unwrap().is_some() {});
+        let mut files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.find(|path| path.extension().is_some_and(|ending| ending == "seg"));
+        let file = std::fs::File::options().write(true).open(path.unwrap()).unwrap();
+        for _ in 0..rng.random_range(1..8) {
+            let bytes = vec![0xa5; rng.random_range(1..9_000)];
+            let at = rng.random_range(4_096..400_000);
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, at).unwrap();
+        }
+        for (sources, (tally, feed)) in TAKERS.iter().zip(&mut takers) {
+            let taken = feed.taken();
+            let (texts, lost) = all(&journal, feed).await;
+            assert!(lost > 0);
+            let taken = taken.load(std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(tally.counts().received, taken, "{sources:?}: {} and {lost}", texts.len());
+        }
+    }
+}
+
 /// One flipped bit anywhere that was written costs one record at most, which is told.
 async fn flips(times: u64, seed: u64) {
     println!("seed {seed}");

@@ -1,6 +1,5 @@
-//! Counts what a pipeline finds in the journal when it begins, on its own thread: meanwhile the host starts,
-//! and its sources receive. It is
-//! held until then. Key function: [`count`].
+//! Counts what a pipeline finds in the journal when it begins, on its own thread: it is held until then, and
+//! meanwhile the host starts, and its sources receive. Key function: [`count`].
 
 use std::time::{Duration, Instant};
 

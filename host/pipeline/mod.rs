@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use chain::{Held, resolve};
@@ -146,7 +146,8 @@ impl Pending {
         self
     }
 
-    /// Starts the pipeline. It ends when all inputs are gone and what was in it is delivered.
+    /// Starts the pipeline's thread, which does nothing before [`Pipeline::go`] and ends where the pipeline is
+    /// dropped instead. It ends when all inputs are gone and what was in it is delivered.
     ///
     /// # Errors
     /// When no thread can be had.
@@ -162,6 +163,7 @@ impl Pending {
         let is_over = ended.clone().drop_guard();
         let (redriver, orders) = Redriver::new(&name);
         let is_kept = self.kept.is_some();
+        let (go, may_go) = oneshot::channel();
         let worker = worker::Worker {
             pauses: pause::Pauses::new(&name, Arc::clone(&pauses)),
             links: links::Links::new(
@@ -174,6 +176,7 @@ impl Pending {
             kept: self.kept,
             keeping: None,
             predecessors: self.predecessors,
+            may_go: Some(may_go),
             has_begun: Arc::clone(&has_begun),
             redriving: redriving::Redriving::new(orders),
             tally: Arc::clone(&self.tally),
@@ -203,6 +206,7 @@ impl Pending {
             has_begun,
             redriver,
             rewire,
+            go: Some(go),
             thread,
         })
     }
@@ -233,10 +237,18 @@ pub struct Pipeline {
     /// The way to have it take dead letters again.
     pub redriver: Redriver,
     rewire: watch::Sender<Arc<Wiring>>,
+    /// Until it is told to go.
+    go: Option<oneshot::Sender<()>>,
     thread: JoinHandle<()>,
 }
 
 impl Pipeline {
+    /// Has it begin.
+    pub fn go(&mut self) {
+        // Should its thread have died, that shows where it is looked after.
+        let _ = self.go.take().map(|go| go.send(()));
+    }
+
     /// Gives it other plugins and sinks, from the next batch on; one that waits for a plugin or a sink
     /// looks at once. Its queue, its instances and what plugins remember stay.
     pub fn rewire(&self, wiring: Wiring) {

@@ -13,6 +13,7 @@ use super::links::Links;
 use super::redrive::{Current, Order};
 use super::stages::Run;
 use super::worker::{MAX_BYTES, MAX_EVENTS, Worker};
+use crate::batch::Ends;
 use crate::frame::{Frame, Kind, Origin};
 use crate::line;
 use crate::runner::Role;
@@ -227,11 +228,15 @@ impl Worker {
             feed.taken().fetch_add(ids.len() as u64, std::sync::atomic::Ordering::Relaxed);
         }
         let taken = self.pass(&mut run, &group.route)?;
-        let ends = run.batch.finish();
+        let mut ends = run.batch.finish();
+        let cut = group.route.is_cut(&self.links);
+        if cut.is_some() {
+            ends = Ends { dead_lettered: ids.len() as u64, ..Ends::default() };
+        }
         self.tally.end(ends);
         self.meter.redriven(ids.len() as u64);
         let mut redriven = current.progress().lock();
-        match group.route.is_cut(&self.links) {
+        match cut {
             Some(why) => ids.iter().for_each(|id| redriven.stays(*id, &why)),
             None => {
                 redriven.ended(ends);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Shared;
@@ -51,6 +52,8 @@ pub(super) struct Worker {
     pub keeping: Option<Keeping>,
     /// What must have drained before this one begins.
     pub predecessors: Vec<Predecessor>,
+    /// Told when it is to begin; nobody is left to tell it where what it is a part of did not come to be.
+    pub may_go: Option<oneshot::Receiver<()>>,
     /// Set once they have.
     pub has_begun: Arc<AtomicBool>,
     /// Dead letters that it is to take again.
@@ -78,6 +81,9 @@ impl Worker {
         let _entered = runtime.enter();
         let mut clock = interval_at(Instant::now() + TICK, TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.may_go.take().is_some_and(|may_go| runtime.block_on(may_go).is_err()) {
+            return;
+        }
         backlog::count(&self.name, &mut self.intake, &self.shared);
         let may_begin =
             runtime.block_on(predecessor::drained(&self.predecessors, &self.held, &self.shared));

@@ -47,6 +47,11 @@ impl Reader {
         Reader { table, follow, position, shown, place: None, usual: 0 }
     }
 
+    /// Another one, from this record on.
+    pub fn another(&self, from_seq: u64) -> Self {
+        Reader::new(Arc::clone(&self.table), self.follow.clone(), from_seq)
+    }
+
     /// Sequence number of the record that comes next.
     pub fn position(&self) -> u64 {
         self.position

@@ -95,6 +95,13 @@ pub struct Block {
 }
 
 impl Block {
+    /// Lets go of all from this record on.
+    pub fn cut(&mut self, end: u64) {
+        self.records.retain(|record| record.seq < end);
+        self.lost.iter_mut().for_each(|lost| lost.end = lost.end.min(end));
+        self.lost.retain(|lost| !lost.is_empty());
+    }
+
     /// True when there was nothing to read: the reader is at the tail.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.lost.is_empty()

@@ -13,9 +13,6 @@ use super::records::FileId;
 /// goes in alone.
 const MAX_FRESH: usize = 16 << 20;
 
-/// What is said of an error without a number.
-const IO: i32 = rustix::io::Errno::IO.raw_os_error();
-
 /// An open file, and how much of what was written to it is not committed yet.
 #[derive(Debug)]
 pub struct Handle {
@@ -44,8 +41,6 @@ struct Fresh {
     written: Vec<u8>,
     /// Of how many failures it was written again.
     mended: u64,
-    /// Why the last try failed: the system's number.
-    trouble: Option<i32>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,11 +94,6 @@ impl Handle {
         fresh.syncing.len() + fresh.written.len() > MAX_FRESH
     }
 
-    /// Why what was written cannot be made durable, if it was tried and failed.
-    pub fn trouble(&self) -> Option<io::Error> {
-        lock(&self.fresh).trouble.map(io::Error::from_raw_os_error)
-    }
-
     /// Makes all that was written durable. After a failure it is to be tried again: what may be lost is
     /// written again then.
     ///
@@ -113,10 +103,8 @@ impl Handle {
         let mut failures = lock(&self.failures);
         let begun = self.begin_sync(*failures);
         let synced = begun.and_then(|()| self.file.sync_data().inspect_err(|_| *failures += 1));
-        let mut fresh = lock(&self.fresh);
-        match &synced {
-            Ok(()) => fresh.synced(),
-            Err(error) => fresh.trouble = error.raw_os_error().or(Some(IO)),
+        if synced.is_ok() {
+            lock(&self.fresh).synced();
         }
         synced
     }
@@ -159,7 +147,6 @@ impl Fresh {
 
     /// What was sealed is durable. Memory is kept for what comes.
     fn synced(&mut self) {
-        self.trouble = None;
         self.from += self.syncing.len() as u64;
         self.syncing.clear();
     }

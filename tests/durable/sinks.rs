@@ -73,6 +73,42 @@ fn a_small_journal_does_not_stand_still() {
     assert_eq!(count_lines(&host.path("events.jsonl")) as u64, count);
 }
 
+/// Nobody knows which of them were whose, so each pipeline accounts for all of them.
+#[test]
+fn what_a_full_journal_gives_up_is_a_dead_letter_of_every_pipeline_and_the_tally_balances() {
+    let count = 150_000;
+    let count_arg = count.to_string();
+    let args = ["--rate", "max", "--count", &count_arg, "--streams", "ap-events"];
+    let sims = [Sim::without_ledger(&args), Sim::without_ledger(&args)];
+    let mut dir = HostDir::empty();
+    for (name, sim) in ["one", "two"].iter().zip(&sims) {
+        dir.source(name, sim, &["ap-events"]);
+        dir.add(&format!("[pipeline.{name}]\nfrom = [\"{name}\"]\nthrough = [\"10-late\"]\n"));
+        dir.add("to = [\"nowhere\"]\n");
+    }
+    dir.add("[sink.nowhere]\nkind = \"null\"\n");
+    dir.add("[journal]\nmax_size = \"64MiB\"\nkeep_size = \"1MiB\"\nwhen_full = \"drop-oldest\"\n");
+    let mut host = dir.run();
+    wait_until("all that was sent", || {
+        ["one", "two"].iter().all(|pipeline| host.received(pipeline) == count)
+    });
+    host.wait_for_log("records were given up");
+    host.dir.plugin("10-late", "filter", "");
+    wait_until("all to be settled", || {
+        ["one", "two"].iter().all(|pipeline| {
+            let settled = host.settled(pipeline);
+            settled > 0 && settled == host.received(pipeline)
+        })
+    });
+    // Which holds the sum against what was received.
+    let tally = host.stop();
+    assert_eq!(tally.in_flight, 0);
+    assert!(tally.dead_lettered > 0 && tally.received > 2 * count, "{tally:?}");
+    let delivered = tally.delivered + tally.filtered;
+    // Those that were given up are lost to both, and each was of one.
+    assert_eq!(2 * count, delivered + tally.dead_lettered / 2);
+}
+
 /// A server that takes some, and then nothing more: what it took is not sent again, whoever is started
 /// anew meanwhile.
 #[test]

@@ -3,8 +3,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -125,19 +125,50 @@ fn mend(path: &Path, file: &mut File, kept: &Ranges) -> io::Result<u64> {
         file.set_len(end)?;
         return Ok(end);
     }
-    // Lines of several pipelines: what stays is copied, so that a crash leaves the one or the other.
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let copy = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part)?;
-    copy.set_permissions(file.metadata()?.permissions())?;
+    // Lines of several pipelines: what stays is copied, so that a crash leaves the one or the other. Where
+    // the path leads by a link, beside the file itself.
+    let path = path.canonicalize()?;
+    let part = beside(&path);
+    let copy = copy_of(&part, file, &parts).and_then(|copy| {
+        std::fs::rename(&part, &path)?;
+        Ok(copy)
+    });
+    *file = copy.inspect_err(|_| drop(std::fs::remove_file(&part)))?;
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(end)
+}
+
+/// A name that nobody else gives a file.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".trommel-part");
+    path.with_file_name(name)
+}
+
+/// These parts of a file as one of its own, with its owner and permissions.
+fn copy_of(part: &Path, file: &mut File, parts: &[(u64, u64)]) -> io::Result<File> {
+    match std::fs::remove_file(part) {
+        // A crash left it.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let copy = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(part)?;
+    let (was, is) = (file.metadata()?, copy.metadata()?);
+    if (was.uid(), was.gid()) != (is.uid(), is.gid())
+        && let Err(error) = fchown(&copy, Some(was.uid()), Some(was.gid()))
+    {
+        let (path, uid, gid) = (part.display(), was.uid(), was.gid());
+        tracing::warn!(%path, uid, gid, %error, "a copy of the file has another owner from now on");
+    }
+    copy.set_permissions(was.permissions())?;
     for (from, to) in parts {
-        file.seek(SeekFrom::Start(from))?;
+        file.seek(SeekFrom::Start(*from))?;
         io::copy(&mut io::Read::by_ref(file).take(to - from), &mut &copy)?;
     }
     copy.sync_all()?;
-    std::fs::rename(&part, path)?;
-    *file = copy;
-    Ok(end)
+    Ok(copy)
 }
 
 /// Cuts off what is after the last whole line, and says where that ends.
@@ -165,4 +196,46 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
         end = start;
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_committed_is_taken_back_where_the_file_is_and_nothing_else_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, path) = (dir.path().join("there"), dir.path().join("events.jsonl"));
+        let real = there.join("real.jsonl");
+        std::fs::create_dir(&there).unwrap();
+        std::fs::write(&real, "one\ntwo\nthree\n").unwrap();
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            chown(&real, Some(12), Some(34)).unwrap();
+        }
+        symlink(&real, &path).unwrap();
+        // A user's own, and what a crash left.
+        for name in ["events.jsonl.part", "there/real.jsonl.part", "there/.real.jsonl.trommel-part"]
+        {
+            std::fs::write(dir.path().join(name), "mine").unwrap();
+        }
+        let mut kept = Ranges::default();
+        kept.insert(0, 4);
+        kept.insert(8, 14);
+        let mut file = open_file(&path).unwrap();
+        assert_eq!(mend(&path, &mut file, &kept).unwrap(), 10);
+        assert_eq!(std::fs::read_to_string(&real).unwrap(), "one\nthree\n");
+        assert!(path.is_symlink());
+        let metadata = real.metadata().unwrap();
+        assert_eq!(metadata.ino(), file.metadata().unwrap().ino());
+        assert_eq!(metadata.mode() & 0o777, 0o640);
+        assert!(!is_root || (metadata.uid(), metadata.gid()) == (12, 34));
+        for name in ["events.jsonl.part", "there/real.jsonl.part"] {
+            assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "mine");
+        }
+        assert_eq!(std::fs::read_dir(&there).unwrap().count(), 2);
+    }
 }

@@ -116,8 +116,9 @@ impl OpenFile {
                     self.rotate_later();
                 }
             }
+            // Here, for what others wrote may be committed late: with a batch that waits for another sink.
             if self.handle.is_pressed() {
-                return self.handle.trouble().map_or(Ok(Appended::NotYet), Err);
+                self.handle.sync()?;
             }
             if self.end == 0 {
                 self.begun = SystemTime::now();
@@ -356,6 +357,21 @@ mod tests {
         write(&mut file, "a\n");
         write(&mut file, "b\n");
         assert_eq!(text(&path), "a\nb\n");
+    }
+
+    #[test]
+    fn what_others_have_not_committed_for_long_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let store = Arc::new(store);
+        let mut file = OpenFile::open(&dir.path().join("e.jsonl"), None, Some(&store)).unwrap();
+        let mut wrote = Vec::new();
+        for _ in 0..5 {
+            let appended = file.append(&vec![b'x'; 5 << 20], true).unwrap();
+            wrote.extend(if let Appended::Done(wrote) = appended { wrote } else { None });
+        }
+        assert_eq!(wrote.last().map(|last| last.to), Some(25 << 20));
+        assert!(!file.handle.is_committed());
     }
 
     #[test]

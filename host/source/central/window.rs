@@ -38,9 +38,8 @@ struct Entry {
 pub(super) struct Window {
     entries: VecDeque<Entry>,
     capacity: usize,
-    /// Where each connection's entries begin, counted from the first entry ever; the oldest first. The
-    /// last one is that of the connection that reads now.
-    begins: VecDeque<(u64, u64)>,
+    /// The connection that reads now, and where its entries begin, counted from the first entry ever.
+    current: Option<(u64, u64)>,
     /// How many entries have left the window.
     gone: u64,
     index: Option<Index>,
@@ -55,7 +54,7 @@ impl Window {
         Window {
             entries: VecDeque::new(),
             capacity: capacity.max(1),
-            begins: VecDeque::new(),
+            current: None,
             gone: 0,
             index: None,
             // Seeded anew: nobody outside can foresee a hash.
@@ -110,10 +109,10 @@ impl Window {
     }
 
     fn begin(&mut self, connection: u64) {
-        if self.begins.back().is_some_and(|(last, _)| *last == connection) {
+        if self.current.is_some_and(|(current, _)| current == connection) {
             return;
         }
-        self.begins.push_back((connection, self.gone + self.entries.len() as u64));
+        self.current = Some((connection, self.gone + self.entries.len() as u64));
         if !self.entries.is_empty() {
             self.index = Some(Index::new(&self.entries, self.gone));
         }
@@ -146,11 +145,10 @@ impl Window {
             return;
         }
         self.gone += 1;
-        let begun = self.begins.back().map_or(0, |(_, begun)| *begun);
+        let begun = self.current.map_or(0, |(_, begun)| begun);
         if self.index.is_some() && self.gone >= begun {
             // All that is left is of the connection that reads now.
             self.index = None;
-            self.begins.drain(..self.begins.len() - 1);
         }
     }
 }
@@ -263,7 +261,7 @@ mod tests {
             assert_eq!(window.note(2, &frame(&number.to_string(), "")), Seen::New);
         }
         assert!(window.index.is_none());
-        assert_eq!((window.entries.len(), window.begins.len()), (10, 1));
+        assert_eq!(window.entries.len(), 10);
         window.resize(4);
         assert_eq!(window.note(3, &frame("115", "")), Seen::New, "gone");
         assert_eq!(window.note(3, &frame("119", "")), Seen::Duplicate);
