@@ -131,6 +131,18 @@ impl Log {
         Err(AppendError::NotDurable { seqs })
     }
 
+    /// Whether so much, as it is appended, has room at once. Where it has not, what is in the way is
+    /// written at once.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let mut state = self.shared.lock();
+        let has_room = state.has_room(bytes, &self.shared.options) && state.queue.is_empty();
+        if !has_room {
+            state.is_urgent = true;
+            self.shared.work.notify_one();
+        }
+        has_room
+    }
+
     /// Waits until all that has been appended by now is durable, and says through which record.
     ///
     /// # Errors
