@@ -76,6 +76,9 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
         OpenError::Io { .. } => Exit::environment(error),
         OpenError::Version { .. } => Exit::run_time(error),
     })?;
+    if let Some(trouble) = store.trouble() {
+        eprintln!("trommel: {trouble}");
+    }
     let now = now_micros();
     let gaps: Vec<&Gap> = store.gaps().iter().filter(|gap| args.wants(gap, now)).collect();
     let text = match args.json {
