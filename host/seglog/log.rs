@@ -131,11 +131,12 @@ impl Log {
         Err(AppendError::NotDurable { seqs })
     }
 
-    /// Whether so much, as it is appended, has room at once. Where it has not, what is in the way is
-    /// written at once.
+    /// Whether a record with a payload of so many bytes has room at once. Where it has not, what is in
+    /// the way is written at once.
     pub fn has_room(&self, bytes: usize) -> bool {
         let mut state = self.shared.lock();
-        let has_room = state.has_room(bytes, &self.shared.options) && state.queue.is_empty();
+        let has_room =
+            state.has_room(record_len(bytes), &self.shared.options) && state.queue.is_empty();
         if !has_room {
             state.is_urgent = true;
             self.shared.work.notify_one();
