@@ -29,11 +29,8 @@ impl Memory {
     /// What a plugin remembers.
     pub fn of(&mut self, plugin: &str) -> &mut State {
         let is_stored = self.is_stored;
-        if !self.states.contains_key(plugin) {
-            let state = if is_stored { State::stored() } else { State::default() };
-            self.states.insert(plugin.to_owned(), state);
-        }
-        self.states.entry(plugin.to_owned()).or_default()
+        let state = || if is_stored { State::stored() } else { State::default() };
+        self.states.entry(plugin.to_owned()).or_insert_with(state)
     }
 
     /// What was remembered before a restart; from now on what changes is noted.
