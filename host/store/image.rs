@@ -275,6 +275,11 @@ impl Image {
         self.settled.retain(|id| self.letters.get(id.record).is_some());
     }
 
+    /// Whether records before this first one are missing: what is let go is let go only behind checkpoints.
+    pub fn lacks_its_beginning(&self, first: u64) -> bool {
+        first > 1 && self.checkpoints == [0; 2]
+    }
+
     /// What is not a pipeline's, to be written whole.
     pub fn to_checkpoint(&self) -> Checkpoint {
         Checkpoint {

@@ -30,6 +30,12 @@ pub(super) fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String
             unread.iter().map(|(_, count)| u64::from(**count)).sum::<u64>()
         ));
     }
+    if image.lacks_its_beginning(log.first_seq()) {
+        notes.push(format!(
+            "store: its records before {} are missing; dead letters in them are in dead-letters.jsonl alone",
+            log.first_seq()
+        ));
+    }
     let set_back = image.pipelines.iter().filter(|(_, saved)| saved.is_set_back);
     notes.extend(set_back.map(|(name, saved)| match saved.number {
         0 => format!(

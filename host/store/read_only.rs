@@ -15,7 +15,7 @@ pub struct ReadStore {
     dir: PathBuf,
     log: ReadOnly,
     image: Image,
-    /// Records that cannot be read.
+    /// Records that cannot be read, or are missing.
     lost: u64,
 }
 
@@ -30,7 +30,9 @@ impl ReadStore {
         let (image, lost) = replay(log.reader(first), dir)?;
         // A host may have let go of some meanwhile.
         let first = log.segments().first().map_or(1, |segment| segment.first_seq);
-        let lost = lost.iter().map(|range| range.end.saturating_sub(range.start.max(first))).sum();
+        let lost = lost.iter().map(|range| range.end.saturating_sub(range.start.max(first)));
+        let missing = if image.lacks_its_beginning(first) { first - 1 } else { 0 };
+        let lost = lost.sum::<u64>() + missing;
         Ok(ReadStore { dir: dir.to_owned(), log, image, lost })
     }
 

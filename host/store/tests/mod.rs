@@ -418,3 +418,27 @@ fn what_is_only_read_says_what_of_it_cannot_be() {
     let trouble = read.trouble().unwrap();
     assert!(trouble.contains("1 records") && read.letters().count() == 2, "{trouble}");
 }
+
+#[test]
+fn a_beginning_that_is_missing_is_told_though_nothing_else_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let large = &*"x".repeat(100_000);
+    for number in 1..=20 {
+        let Record::Commit(commit) = commit(number, &[large]) else { unreachable!() };
+        // All of the pipeline is in the second segment, too, and no checkpoint is.
+        let is_whole = number == 1 || number == 15;
+        store.write(Record::Commit(Commit { is_whole, ..commit }), &never).unwrap();
+    }
+    let segments = store.log.segments();
+    assert!(segments.len() == 2 && segments[1].first_seq < 15, "{segments:?}");
+    store.close(Duration::from_secs(5)).unwrap();
+    drop(store);
+    let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let first = paths.filter(|path| path.extension().unwrap() == "seg").min().unwrap();
+    std::fs::remove_file(first).unwrap();
+    assert!(ReadStore::open(dir.path()).unwrap().trouble().is_some());
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    assert!(loaded.is_damaged && loaded.notes[0].contains("are missing"), "{loaded:?}");
+    assert!(!loaded.pipelines["main"].is_set_back);
+}
