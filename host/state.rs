@@ -53,6 +53,10 @@ pub struct State {
     undo: Vec<(String, Option<Value>)>,
     /// The keys that changed since they were last asked for; `None` where nobody asks.
     changed: Option<BTreeSet<String>>,
+    /// Nothing was set before this.
+    oldest: u64,
+    /// When it was last looked at all of them for what was.
+    looked: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -108,6 +112,7 @@ impl State {
         }
         self.bytes = after;
         let value = Value { text: value, set: self.now };
+        self.oldest = self.oldest.min(self.now);
         let old = self.entries.insert(key.to_owned(), value);
         self.undo.push((key.to_owned(), old));
         Ok(())
@@ -168,26 +173,45 @@ impl State {
             }
             if let Some(old) = old {
                 self.bytes += key.len() + old.text.len();
+                self.oldest = self.oldest.min(old.set);
                 self.entries.insert(key, old);
             }
         }
     }
 
-    /// Takes away what was set longer ago than `life`, seen from `now` in microseconds since 1970. Says
-    /// how many keys.
+    /// Takes away what was set longer ago than `life`, or at the latest a tenth of it more, seen from `now`
+    /// in microseconds since 1970. Says how many keys. May be called often: it looks at all of them that
+    /// seldom, for there may be millions.
     pub fn expire(&mut self, now: u64, life: Duration) -> usize {
-        let oldest = now.saturating_sub(u64::try_from(life.as_micros()).unwrap_or(u64::MAX));
-        let old: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, value)| value.set < oldest)
-            .map(|(key, _)| key.clone())
-            .collect();
+        let life = u64::try_from(life.as_micros()).unwrap_or(u64::MAX);
+        let limit = now.saturating_sub(life);
+        let is_too_soon = now >= self.looked && now - self.looked < life / 10;
+        if self.oldest >= limit || is_too_soon {
+            return 0;
+        }
+        self.looked = now;
+        let (mut old, mut oldest) = (Vec::new(), u64::MAX);
+        for (key, value) in &self.entries {
+            if value.set < limit {
+                old.push(key.clone());
+            } else {
+                oldest = oldest.min(value.set);
+            }
+        }
+        self.oldest = oldest;
         for key in &old {
             self.remove(key);
         }
         self.keep();
         old.len()
+    }
+
+    /// Takes all away. Says how many keys there were.
+    pub fn clear(&mut self) -> usize {
+        let keys: Vec<String> = self.entries.keys().cloned().collect();
+        keys.iter().for_each(|key| self.remove(key));
+        self.keep();
+        keys.len()
     }
 
     /// What changed since this was last asked, by key, as it is now.
@@ -219,6 +243,7 @@ impl State {
             let old = match value {
                 Some(text) => {
                     self.bytes += key.len() + text.len();
+                    self.oldest = self.oldest.min(set);
                     self.entries.insert(key.clone(), Value { text, set })
                 }
                 None => self.entries.remove(&key),
@@ -316,6 +341,35 @@ mod tests {
         assert_eq!((state.get("old"), state.get("new")), (None, Some("v")));
         assert_eq!(state.changes().len(), 1, "what expired is a change");
         assert_eq!(state.expire(0, Duration::MAX), 0, "a clock that was set back ends nothing");
+    }
+
+    #[test]
+    fn what_is_looked_at_seldom_expires_all_the_same() {
+        let (mut state, life) = (State::default(), Duration::from_secs(100));
+        let mut most = 0;
+        for second in 1..=1_000_u64 {
+            let now = second * 1_000_000;
+            state.begin(now);
+            state.set(&format!("k{second}"), "v".into()).unwrap();
+            state.keep();
+            state.expire(now, life);
+            most = most.max(state.len());
+        }
+        assert!((101..=111).contains(&most), "{most}");
+        // What a call that fails takes away and gives back is no younger.
+        state.remove("k990");
+        state.undo();
+        let mut restored = State::default();
+        restored.restore(state.whole());
+        for mut state in [state, restored] {
+            assert!(state.expire(1_080_000_000, life) > 0 && state.get("k990").is_some());
+            assert!(state.expire(1_099_000_000, life) > 0 && state.get("k990").is_none());
+            // A clock that is set back does not keep it from being looked at.
+            state.begin(3_000_000);
+            state.set("early", "v".into()).unwrap();
+            state.keep();
+            assert_eq!(state.expire(500_000_000, life), 1);
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub(super) fn run(args: &GapsArgs) -> Result<(), Exit> {
         )));
     }
     let store = ReadStore::open(&store).map_err(Exit::environment)?;
+    if let Some(trouble) = store.trouble() {
+        eprintln!("trommel: {trouble}");
+    }
     let now = now_micros();
     let gaps: Vec<&Gap> = store.gaps().iter().filter(|gap| args.wants(gap, now)).collect();
     let text = match args.json {

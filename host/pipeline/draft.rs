@@ -126,9 +126,7 @@ impl Draft {
     pub fn letters(&mut self, letters: Vec<Letter>) {
         for letter in letters {
             self.is_empty = false;
-            let event = letter.event.as_ref().map_or(0, String::len);
-            let raw = letter.raw.as_ref().map_or(0, Vec::len);
-            self.letter_bytes += letter.detail.len() + event + raw + 100;
+            self.letter_bytes += letter.size();
             self.letters.push(letter);
         }
     }

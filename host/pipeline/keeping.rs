@@ -78,7 +78,7 @@ impl Keeping {
             every: *every,
             // One of the same name may have gone on after this one was made.
             number: store.number(pipeline),
-            news: last.max(store.told(pipeline)),
+            news: last_told(last.max(store.told(pipeline)), now_micros()),
             wholes: [0; 2],
             begun: None,
             has_asked: false,
@@ -216,6 +216,12 @@ pub(super) async fn due(keeping: Option<&Keeping>) {
         Some(keeping) => keeping.wait_due().await,
         None => std::future::pending().await,
     }
+}
+
+/// The number of the last alert before those of this pipeline. One that nothing is known of may have had
+/// others, in its name or before the store was lost: no number comes twice.
+fn last_told(known: u64, now: u64) -> u64 {
+    if known == 0 { now } else { known }
 }
 
 fn told(news: &News) -> Told {

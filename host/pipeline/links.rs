@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::chain::{self, Held};
+use super::memory::{Memory, There};
 use super::pause::News;
 use crate::columns::Columns;
 use crate::meter::{CallMeter, PipelineMeter};
@@ -72,10 +73,7 @@ pub(super) struct Links {
     is_built_in: bool,
     plugins: watch::Receiver<Arc<Plugins>>,
     pub chain: Result<Vec<Link>, Held>,
-    /// By plugin; outlives instances and versions.
-    states: BTreeMap<String, State>,
-    /// Whether what changes in them is noted, to be committed.
-    is_stored: bool,
+    memory: Memory,
     is_fresh: bool,
     /// What has taken effect and is not told yet.
     pub news: Vec<News>,
@@ -96,8 +94,7 @@ impl Links {
             is_built_in,
             plugins,
             chain: Err(Held(vec!["it has not begun".to_owned()])),
-            states: BTreeMap::new(),
-            is_stored: false,
+            memory: Memory::default(),
             is_fresh: true,
             news: Vec::new(),
             replaced: Vec::new(),
@@ -160,13 +157,7 @@ impl Links {
     /// A plugin and its state, by its place.
     pub fn get(&mut self, place: usize) -> Option<(&mut Link, &mut State)> {
         let link = self.chain.as_mut().ok()?.get_mut(place)?;
-        let Links { states, is_stored, .. } = self;
-        let name = &link.runner.info().name;
-        if !states.contains_key(name) {
-            let state = if *is_stored { State::stored() } else { State::default() };
-            states.insert(name.clone(), state);
-        }
-        let state = states.get_mut(name)?;
+        let state = self.memory.of(&link.runner.info().name);
         Some((link, state))
     }
 
@@ -178,31 +169,21 @@ impl Links {
 
     /// What plugins remembered before a restart; from now on what changes is noted.
     pub fn restore(&mut self, saved: BTreeMap<String, BTreeMap<String, Change>>) {
-        self.is_stored = true;
-        for (plugin, entries) in saved {
-            let mut state = State::stored();
-            state.restore(entries.into_values().collect());
-            self.states.insert(plugin, state);
-        }
+        self.memory.restore(saved);
     }
 
     /// What plugins remember, by plugin: of those that are not there at the moment too.
     pub fn states(&mut self) -> impl Iterator<Item = (&String, &mut State)> {
-        self.states.iter_mut()
+        self.memory.states()
     }
 
     /// Takes away what plugins have remembered for longer than they may.
     pub fn expire(&mut self, now: u64) {
-        for link in self.chain.iter().flatten() {
-            let info = link.runner.info();
-            let Some(life) = info.memory.life else { continue };
-            if let Some(state) = self.states.get_mut(&info.name) {
-                let count = state.expire(now, life);
-                if count > 0 {
-                    tracing::debug!(plugin = info.name, count, "keys expired");
-                }
-            }
-        }
+        // While one is missing that is to come, none is gone for good.
+        let Ok(chain) = &self.chain else { return };
+        let life = |link: &Link| link.runner.info().memory.life;
+        let there: There<'_> = chain.iter().map(|link| (link.name(), life(link))).collect();
+        self.memory.expire(now, &there);
     }
 
     /// The places of the plugins that do not export.
@@ -221,11 +202,14 @@ impl Links {
         Some(self.chain.as_ref().ok()?.get(place)?.role())
     }
 
-    /// Whether there is a plugin for which time passes: one for alerts, or one whose memory has an end.
+    /// Whether there is a plugin for which time passes: one for alerts, one whose memory has an end, or
+    /// one that is gone and remembered.
     pub fn has_time(&self) -> bool {
+        let Ok(chain) = &self.chain else { return false };
         let has_time =
             |link: &Link| link.role() == Role::Alert || link.runner.info().memory.life.is_some();
-        self.chain.iter().flatten().any(has_time)
+        let is_there = |name: &str| chain.iter().any(|link| link.name() == name);
+        chain.iter().any(has_time) || self.memory.has_gone(is_there)
     }
 
     fn link(

@@ -11,6 +11,7 @@ mod input;
 mod into_sink;
 mod keeping;
 mod links;
+mod memory;
 mod pause;
 mod predecessor;
 mod queue;

@@ -131,6 +131,19 @@ impl Log {
         Err(AppendError::NotDurable { seqs })
     }
 
+    /// Whether a record with a payload of so many bytes has room at once. Where it has not, what is in
+    /// the way is written at once. One that is closed has room: appending says what it is.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let mut state = self.shared.lock();
+        let has_room = state.has_room(record_len(bytes), &self.shared.options);
+        if state.stage != Stage::Open || (has_room && state.queue.is_empty()) {
+            return true;
+        }
+        state.is_urgent = true;
+        self.shared.work.notify_one();
+        false
+    }
+
     /// Waits until all that has been appended by now is durable, and says through which record.
     ///
     /// # Errors

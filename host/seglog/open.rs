@@ -41,7 +41,7 @@ pub(super) fn open(
     let table = Table::default();
     table.list_mut().clone_from(&loaded.segments);
     table.set_durable(loaded.next_seq - 1);
-    let (spares, next_spare) = left_spares(&*disk, &options);
+    let (spares, next_spare) = left_spares(&*disk, &options)?;
     let mut next_number = loaded.next_number;
     let current = match go_on(&*disk, &loaded) {
         Some(current) => current,
@@ -134,9 +134,13 @@ fn mend(file: &dyn DiskFile, segment: &Segment, loaded: &Loaded) -> io::Result<(
 }
 
 /// Files that an earlier run had ready; others are removed. And the number for the next one.
-fn left_spares(disk: &dyn Disk, options: &Options) -> (Vec<Spare>, u64) {
+fn left_spares(disk: &dyn Disk, options: &Options) -> Result<(Vec<Spare>, u64), OpenError> {
     let mut spares = Vec::new();
-    let names = disk.list().unwrap_or_default();
+    let names = disk.list().map_err(|error| OpenError::Io {
+        what: "cannot read",
+        path: disk.path().to_owned(),
+        error,
+    })?;
     let mut numbers: Vec<_> = names.iter().filter_map(|name| spare_number_of(name)).collect();
     numbers.sort_unstable();
     for number in &numbers {
@@ -153,7 +157,7 @@ fn left_spares(disk: &dyn Disk, options: &Options) -> (Vec<Spare>, u64) {
             }
         }
     }
-    (spares, numbers.last().map_or(1, |last| last + 1))
+    Ok((spares, numbers.last().map_or(1, |last| last + 1)))
 }
 
 /// A new segment, made while somebody waits, and so a small one.

@@ -233,6 +233,10 @@ impl Writer {
             }
         }
         self.at = group.end;
+        if !self.has_records() {
+            shrink(&mut self.records, shared.options.max_buffered_bytes);
+            (self.at, self.len) = (0, 0);
+        }
         (shared.on_durable)(group.last_seq);
     }
 
@@ -306,6 +310,15 @@ impl Writer {
     }
 }
 
+/// Lets go of what one large record took, once it is durable. A buffer that only grew to what may wait has
+/// less than twice that.
+fn shrink(records: &mut Vec<u8>, usual: usize) {
+    records.clear();
+    if records.capacity() > 2 * usual + MARK + BLOCK as usize {
+        records.shrink_to(usual);
+    }
+}
+
 /// A mark for what comes next in this segment.
 fn mark_of(segment: &Segment, kind: MarkKind, seq: u64) -> Mark {
     Mark {
@@ -316,5 +329,21 @@ fn mark_of(segment: &Segment, kind: MarkKind, seq: u64) -> Mark {
         number: segment.header.number,
         salt: segment.header.salt,
         first_seq: segment.header.first_seq,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_record_does_not_keep_its_memory() {
+        let mut records = vec![0; 64 << 20];
+        shrink(&mut records, 1 << 20);
+        assert!(records.capacity() < 2 << 20 && records.is_empty());
+        // What is usual is not taken anew each time.
+        let mut records = vec![0; 2 << 20];
+        shrink(&mut records, 1 << 20);
+        assert!(records.capacity() >= 2 << 20 && records.is_empty());
     }
 }

@@ -4,8 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::letters::Read;
+use super::open::Open;
 use super::ranges::Ranges;
-use super::records::{Base, Checkpoint, Commit, FileId, Gap, LetterId, News, Record, Written};
+use super::records::{
+    Base, Carried, Checkpoint, Commit, FileId, Gap, LetterId, News, Record, Written,
+};
 use crate::outcome::Signal;
 use crate::state::Change;
 
@@ -49,7 +53,7 @@ pub struct Image {
     pub files: BTreeMap<PathBuf, FileImage>,
     /// The oldest first.
     pub gaps: Vec<Gap>,
-    /// Dead letters that are done with.
+    /// Dead letters that are done with, of records others of which are not.
     pub settled: BTreeSet<LetterId>,
     /// The number of the last alert that was told, by pipeline.
     pub told: BTreeMap<String, u64>,
@@ -57,9 +61,9 @@ pub struct Image {
     pub wholes: BTreeMap<String, [(u64, u64); 2]>,
     /// The last two checkpoints.
     pub checkpoints: [u64; 2],
-    /// Dead letters that are not done with, by record: how many.
-    pub letters: BTreeMap<u64, u32>,
-    /// The same of records that could not be read.
+    /// Dead letters that are not done with.
+    pub letters: Open,
+    /// Of records that could not be read: how many, by record.
     pub unread: BTreeMap<u64, u32>,
     /// Pipelines whose chain of commits is broken, until the next whole one.
     broken: BTreeSet<String>,
@@ -80,15 +84,14 @@ impl Image {
                 self.told.remove(&pipeline);
             }
             Record::Checkpoint(checkpoint) => self.checkpoint(number, checkpoint),
+            Record::Letters(all) => all.iter().for_each(|carried| self.carried(number, carried)),
         }
     }
 
     fn commit(&mut self, number: u64, commit: Commit) {
         let Commit { pipeline, letters, .. } = &commit;
         // Dead letters stand for themselves, wherever the pipeline goes on.
-        if !letters.is_empty() {
-            self.letters.insert(number, letters.len() as u32);
-        }
+        self.letters.put(number, number, letters.iter());
         let saved = self.pipelines.entry(pipeline.clone()).or_default();
         let follows = commit.is_whole || commit.number == saved.number + 1;
         if !follows || (self.broken.contains(pipeline) && !commit.is_whole) {
@@ -184,17 +187,56 @@ impl Image {
     }
 
     fn settle(&mut self, id: LetterId) {
-        let is_read = self.letters.contains_key(&id.record);
-        let letters = if is_read { &mut self.letters } else { &mut self.unread };
         // A record all of whose letters are done with is not known any more.
-        let Some(left) = letters.get_mut(&id.record) else { return };
-        if !self.settled.insert(id) {
+        let is_read = self.letters.get(id.record).is_some();
+        if !(is_read || self.unread.contains_key(&id.record)) || !self.settled.insert(id) {
             return;
         }
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            letters.remove(&id.record);
-            self.settled.retain(|other| other.record != id.record);
+        let is_last = if is_read {
+            self.letters.take_one(id.record)
+        } else {
+            let left = self.unread.entry(id.record).or_default();
+            *left = left.saturating_sub(1);
+            let is_last = *left == 0;
+            if is_last {
+                self.unread.remove(&id.record);
+            }
+            is_last
+        };
+        if is_last {
+            self.take_settled(id.record);
+        }
+    }
+
+    /// Places of those of a record that are done with.
+    fn settled_of(&self, record: u64) -> Vec<u32> {
+        let all = LetterId { record, place: 0 }..=LetterId { record, place: u32::MAX };
+        self.settled.range(all).map(|id| id.place).collect()
+    }
+
+    fn take_settled(&mut self, record: u64) {
+        for place in self.settled_of(record) {
+            self.settled.remove(&LetterId { record, place });
+        }
+    }
+
+    /// What is read of a record, as it is to be written again: as long as it lies there, and without
+    /// what is done with.
+    pub fn to_carry(&self, read: Read) -> Option<Carried> {
+        let Read { record, at, pipeline, mut letters } = read;
+        self.letters.get(record).filter(|lying| lying.at == at)?;
+        letters.retain(|(place, _)| !self.settled.contains(&LetterId { record, place: *place }));
+        Some(Carried { record, pipeline, settled: self.settled_of(record), letters })
+    }
+
+    fn carried(&mut self, number: u64, carried: &Carried) {
+        let Carried { record, settled, letters, .. } = carried;
+        self.unread.remove(record);
+        self.take_settled(*record);
+        self.letters.put(*record, number, letters.iter().map(|(_, letter)| letter));
+        if !letters.is_empty() {
+            let id = |place: &u32| LetterId { record: *record, place: *place };
+            self.settled.extend(settled.iter().map(id));
         }
     }
 
@@ -215,9 +257,10 @@ impl Image {
         }
         // What was done with in records that could not be read.
         let open: BTreeMap<u64, u32> = letters.into_iter().collect();
-        self.letters.retain(|record, _| open.contains_key(record));
+        self.letters.retain(|record| open.contains_key(&record));
         self.settled.retain(|id| open.contains_key(&id.record));
-        self.unread = open.into_iter().filter(|(at, _)| !self.letters.contains_key(at)).collect();
+        self.unread =
+            open.into_iter().filter(|(record, _)| self.letters.get(*record).is_none()).collect();
         // Their counts are without those that are done with.
         let of_unread = settled.iter().filter(|id| self.unread.contains_key(&id.record));
         self.settled.extend(of_unread);
@@ -229,7 +272,12 @@ impl Image {
     /// Gives up dead letters that cannot be read.
     pub fn forget_unread(&mut self) {
         self.unread.clear();
-        self.settled.retain(|id| self.letters.contains_key(&id.record));
+        self.settled.retain(|id| self.letters.get(id.record).is_some());
+    }
+
+    /// Whether records before this first one are missing: what is let go is let go only behind checkpoints.
+    pub fn lacks_its_beginning(&self, first: u64) -> bool {
+        first > 1 && self.checkpoints == [0; 2]
     }
 
     /// What is not a pipeline's, to be written whole.
@@ -240,7 +288,7 @@ impl Image {
             settled: self.settled.iter().copied().collect(),
             told: self.told.iter().map(|(name, upto)| (name.clone(), *upto)).collect(),
             pipelines: self.pipelines.keys().cloned().collect(),
-            letters: self.letters.iter().map(|(record, count)| (*record, *count)).collect(),
+            letters: self.letters.records().map(|(record, lying)| (record, lying.count)).collect(),
         }
     }
 
@@ -259,11 +307,10 @@ impl Image {
     }
 
     /// The first record that must stay: the last two checkpoints, the last two whole commits of each
-    /// pipeline and the dead letters that nobody is done with are from there on.
+    /// pipeline and the dead letters that nobody is done with lie from there on.
     pub fn floor(&self) -> u64 {
         let wholes = self.wholes.values().map(|wholes| wholes[1].0);
-        let letters = self.letters.keys().next().copied();
-        wholes.chain(letters).chain([self.checkpoints[1]]).min().unwrap_or(0)
+        wholes.chain(self.letters.first_place()).chain([self.checkpoints[1]]).min().unwrap_or(0)
     }
 
     /// The first record of the journal that a pipeline may go back to, of all of them.

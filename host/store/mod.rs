@@ -6,6 +6,8 @@ mod carry;
 mod handle;
 mod image;
 mod letters;
+mod notes;
+mod open;
 mod ranges;
 mod read_only;
 mod records;
@@ -13,7 +15,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +29,12 @@ pub use letters::{Letters, Stored};
 pub use ranges::Ranges;
 pub use read_only::{ReadStore, verify_store};
 pub use records::{
-    Base, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
+    Base, Carried, Commit, FileId, Gap, Letter, LetterId, News, Raised, Record, Stage, Written,
 };
 pub use select::Select;
 
 use self::image::Image;
+use self::notes::notes;
 pub use crate::seglog::{AppendError, NotClosed, OpenError};
 use crate::seglog::{Entry, Log, Options, Reader};
 use crate::timestamp::now_micros;
@@ -65,10 +68,14 @@ fn options() -> Options {
     }
 }
 
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The store of a host. Shared by reference.
 pub struct Store {
     log: Log,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
     /// Files that sinks of this process have open, or that have something to be committed.
     opened: Mutex<BTreeMap<PathBuf, Weak<Handle>>>,
     /// Whether pipelines are to hold back as little of the journal as they can.
@@ -78,7 +85,11 @@ pub struct Store {
 struct Inner {
     image: Image,
     since_checkpoint: u64,
+    /// How much room the last one needed, or would have needed.
+    checkpoint_size: usize,
     pipelines: BTreeMap<String, SinceWhole>,
+    /// Whether something was redriven since the last checkpoint.
+    has_redriven: bool,
     next_gap: u64,
 }
 
@@ -130,15 +141,17 @@ impl Store {
         let inner = Inner {
             image,
             since_checkpoint: CHECKPOINT_EVERY,
+            checkpoint_size: 0,
             pipelines: BTreeMap::new(),
+            has_redriven: true,
             next_gap,
         };
-        let (inner, opened) = (Mutex::new(inner), Mutex::default());
+        let (inner, opened) = (Arc::new(Mutex::new(inner)), Mutex::default());
         Ok((Store { log, inner, opened, is_hurried: AtomicBool::new(false) }, loaded))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Writes a record, and returns when it is durable: its number.
@@ -150,12 +163,18 @@ impl Store {
         mut record: Record,
         give_up: &dyn Fn() -> bool,
     ) -> Result<u64, AppendError> {
-        // Nobody waits while the image is locked: others only want to look at it.
+        // Nobody waits while the image is locked: others only want to look at it. A large record is made
+        // once in vain, and then when there is room for so much.
+        let mut size = 0;
         let number = loop {
-            match self.try_write(&mut record) {
-                Ok(number) => break number,
-                Err(AppendError::Stopped) if !give_up() => {}
-                Err(error) => return Err(error),
+            if self.log.has_room(size) {
+                match self.try_write(&mut record, &mut size) {
+                    Err(AppendError::Stopped) => {}
+                    written => break written?,
+                }
+            }
+            if give_up() {
+                return Err(AppendError::Stopped);
             }
             std::thread::sleep(ROOM);
         };
@@ -166,23 +185,36 @@ impl Store {
         Ok(number)
     }
 
-    /// Writes a record, and takes it, if there is room.
-    fn try_write(&self, record: &mut Record) -> Result<u64, AppendError> {
+    /// Writes a record, and takes it, if there is room. Says how much room it needs.
+    fn try_write(&self, record: &mut Record, size: &mut usize) -> Result<u64, AppendError> {
         let mut inner = self.lock();
         // What is applied must stand in the log in the same order.
-        let number = self.append(&mut inner, record)?;
-        if inner.since_checkpoint >= CHECKPOINT_EVERY {
-            let mut checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
+        let number = self.append(&mut inner, record, size)?;
+        if inner.since_checkpoint >= CHECKPOINT_EVERY && self.log.has_room(inner.checkpoint_size) {
             // Without room there will be one later.
-            if self.append(&mut inner, &mut checkpoint).is_ok() {
-                inner.since_checkpoint = 0;
-            }
+            let _ = self.checkpoint(&mut inner);
         }
         Ok(number)
     }
 
-    fn append(&self, inner: &mut Inner, record: &mut Record) -> Result<u64, AppendError> {
+    fn checkpoint(&self, inner: &mut Inner) -> Result<(), AppendError> {
+        let mut checkpoint = Record::Checkpoint(inner.image.to_checkpoint());
+        let mut size = 0;
+        let written = self.append(inner, &mut checkpoint, &mut size);
+        inner.checkpoint_size = size;
+        written?;
+        (inner.since_checkpoint, inner.has_redriven) = (0, false);
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        inner: &mut Inner,
+        record: &mut Record,
+        size: &mut usize,
+    ) -> Result<u64, AppendError> {
         let bytes = encode(&inner.image, record);
+        *size = bytes.len();
         let entry = Entry { time_micros: now_micros(), tag: TAG, head: &bytes, body: &[] };
         let number = self.log.try_append(&[entry])?.start;
         let record = std::mem::replace(record, Record::Settled(Vec::new()));
@@ -269,15 +301,28 @@ impl Store {
     /// Dead letters that nobody is done with, the oldest first.
     pub fn letters(&self) -> Letters {
         let inner = self.lock();
-        let first = inner.image.letters.keys().next().copied();
-        let reader = self.log.reader(first.unwrap_or_else(|| self.log.next_seq()));
-        Letters::new(reader, inner.image.letters.clone(), inner.image.settled.clone())
+        let todo = inner.image.letters.records().map(|(record, lying)| (record, lying.at));
+        self.letters_of(todo, inner.image.settled.clone())
+    }
+
+    /// These, and where they lie.
+    fn letters_of(
+        &self,
+        todo: impl Iterator<Item = (u64, u64)>,
+        settled: BTreeSet<LetterId>,
+    ) -> Letters {
+        let inner = Arc::clone(&self.inner);
+        let now = move || {
+            let inner = lock(&inner);
+            Ok((inner.image.letters.clone(), inner.image.settled.clone()))
+        };
+        Letters::new(self.log.reader(1), todo, settled, Box::new(now))
     }
 
     /// Whether nobody is done with a dead letter yet.
     pub fn is_open(&self, id: LetterId) -> bool {
         let inner = self.lock();
-        inner.image.letters.contains_key(&id.record) && !inner.image.settled.contains(&id)
+        inner.image.letters.get(id.record).is_some() && !inner.image.settled.contains(&id)
     }
 
     /// Notes that these dead letters are done with, and returns when that is durable.
@@ -293,7 +338,7 @@ impl Store {
 
     /// How many dead letters nobody is done with.
     pub fn letter_count(&self) -> u64 {
-        self.lock().image.letters.values().map(|count| u64::from(*count)).sum()
+        self.lock().image.letters.count()
     }
 
     /// What keeps it from being written, in words, while something does.
@@ -348,7 +393,11 @@ fn replay(mut reader: Reader, dir: &Path) -> Result<(Image, Vec<Range<u64>>), Op
 impl Inner {
     /// Notes how much a pipeline wrote; gives back what is applied.
     fn note(&mut self, mut record: Record, size: u64) -> Record {
+        if let Record::Released { pipeline } = &record {
+            self.pipelines.remove(pipeline);
+        }
         let Record::Commit(commit) = &mut record else { return record };
+        self.has_redriven |= !commit.settled.is_empty();
         if commit.is_whole {
             let since = SinceWhole { bytes: 0, whole: size, time: Instant::now() };
             self.pipelines.insert(commit.pipeline.clone(), since);
@@ -384,47 +433,6 @@ fn encode(image: &Image, record: &mut Record) -> Vec<u8> {
         (commit.files, commit.news) = own;
     }
     bytes
-}
-
-/// What could not be read, and what it means.
-fn notes(log: &Log, image: &Image, lost: &[Range<u64>]) -> Vec<String> {
-    let mut notes: Vec<String> = log
-        .found()
-        .damage
-        .iter()
-        .map(|damage| format!("store/{} at byte {}: {}", damage.file, damage.offset, damage.what))
-        .collect();
-    for range in lost {
-        notes.push(format!(
-            "store: records {} to {} cannot be read; a pipeline whose last commits they were goes on \
-             from the commit before, and dead letters in them are in dead-letters.jsonl alone",
-            range.start,
-            range.end - 1
-        ));
-    }
-    // Those of records that are known to be lost are told of already.
-    let is_lost = |record: &u64| lost.iter().any(|range| range.contains(record));
-    let unread: Vec<_> = image.unread.iter().filter(|(record, _)| !is_lost(record)).collect();
-    if !unread.is_empty() {
-        notes.push(format!(
-            "store: its oldest records are missing; {} dead letters in them are in dead-letters.jsonl alone",
-            unread.iter().map(|(_, count)| u64::from(**count)).sum::<u64>()
-        ));
-    }
-    let set_back = image.pipelines.iter().filter(|(_, saved)| saved.is_set_back);
-    notes.extend(set_back.map(|(name, saved)| match saved.number {
-        0 => format!(
-            "store: of pipeline {name:?} nothing can be read; it begins anew with the oldest record \
-             of the journal, and what is there is delivered again"
-        ),
-        _ => format!(
-            "store: pipeline {name:?} is restored as of {}, record {} of the journal; what came \
-             after is delivered again",
-            crate::timestamp::format_time(crate::timestamp::Timestamp::from_micros(saved.time)),
-            saved.cursor
-        ),
-    }));
-    notes
 }
 
 impl std::fmt::Debug for Store {

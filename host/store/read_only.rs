@@ -1,7 +1,8 @@
 //! A store that is only read, also while a host writes it; and a look at every record of one. Key
 //! type: [`ReadStore`].
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::image::Image;
 use super::letters::Letters;
@@ -11,8 +12,11 @@ use crate::seglog::{OpenError, ReadOnly, Report, verify_records};
 
 /// A store as it was when it was opened. Changes nothing.
 pub struct ReadStore {
+    dir: PathBuf,
     log: ReadOnly,
     image: Image,
+    /// Records that cannot be read, or are missing.
+    lost: u64,
 }
 
 impl ReadStore {
@@ -23,15 +27,38 @@ impl ReadStore {
     pub fn open(dir: &Path) -> Result<ReadStore, OpenError> {
         let log = ReadOnly::open(dir)?;
         let first = log.segments().first().map_or(1, |segment| segment.first_seq);
-        let (image, _) = replay(log.reader(first), dir)?;
-        Ok(ReadStore { log, image })
+        let (image, lost) = replay(log.reader(first), dir)?;
+        // A host may have let go of some meanwhile.
+        let first = log.segments().first().map_or(1, |segment| segment.first_seq);
+        let lost = lost.iter().map(|range| range.end.saturating_sub(range.start.max(first)));
+        let missing = if image.lacks_its_beginning(first) { first - 1 } else { 0 };
+        let lost = lost.sum::<u64>() + missing;
+        Ok(ReadStore { dir: dir.to_owned(), log, image, lost })
+    }
+
+    /// What of it cannot be read, in words, if anything: then what is shown of it may not be all.
+    pub fn trouble(&self) -> Option<String> {
+        let damage = self.log.found().damage.len();
+        let letters: u64 = self.image.unread.values().map(|count| u64::from(*count)).sum();
+        let is_whole = self.lost == 0 && letters == 0 && damage == 0;
+        (!is_whole).then(|| {
+            format!(
+                "the store is damaged, and this may not be all of it: {} records and {letters} dead \
+                 letters cannot be read; trommel journal verify says where",
+                self.lost
+            )
+        })
     }
 
     /// Dead letters that nobody is done with, the oldest first.
     pub fn letters(&self) -> Letters {
-        let first = self.image.letters.keys().next().copied();
-        let reader = self.log.reader(first.unwrap_or_else(|| self.log.last_seq() + 1));
-        Letters::new(reader, self.image.letters.clone(), self.image.settled.clone())
+        let dir = self.dir.clone();
+        let now = move || {
+            let now = ReadStore::open(&dir).map_err(io::Error::other)?;
+            Ok((now.image.letters, now.image.settled))
+        };
+        let todo = self.image.letters.records().map(|(record, lying)| (record, lying.at));
+        Letters::new(self.log.reader(1), todo, self.image.settled.clone(), Box::new(now))
     }
 
     /// Gaps, the oldest first.

@@ -36,6 +36,22 @@ pub enum Record {
     },
     /// What is not a pipeline's, whole: records before this one are not needed for it.
     Checkpoint(Checkpoint),
+    /// Dead letters that nobody is done with, written again, so that what lies between the record that
+    /// they were in and this one can be let go.
+    Letters(Vec<Carried>),
+}
+
+/// Dead letters of one record that nobody is done with: all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The record that they came with, which their ids name.
+    pub record: u64,
+    /// The pipeline.
+    pub pipeline: String,
+    /// Places of those of that record that are done with.
+    pub settled: Vec<u32>,
+    /// The others, with their places, ascending.
+    pub letters: Vec<(u32, Letter)>,
 }
 
 /// What is not a pipeline's, whole.
@@ -132,6 +148,14 @@ pub struct Letter {
     pub kind: Kind,
 }
 
+impl Letter {
+    /// How much it takes in a record, bytes, roughly.
+    pub fn size(&self) -> usize {
+        let event = self.event.as_ref().map_or(0, String::len);
+        self.detail.len() + event + self.raw.as_ref().map_or(0, Vec::len) + 100
+    }
+}
+
 /// Where on its way an event became a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
@@ -143,8 +167,8 @@ pub enum Stage {
     Sink(String),
 }
 
-/// Tells a dead letter from all others: the record of the store that it is in, and its place there. In
-/// JSON it is its text.
+/// Tells a dead letter from all others: the record of the store that it came with, and its place there.
+/// It stays the same when the letter is written again in another record. In JSON it is its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId {
     /// Number of the record.

@@ -37,16 +37,15 @@ impl Select {
         *self == Select::default()
     }
 
-    /// Whether a dead letter is meant.
-    pub fn fits(&self, stored: &Stored) -> bool {
+    /// Whether a dead letter is meant, if it is one of those that are named.
+    pub(super) fn fits(&self, stored: &Stored) -> bool {
         let letter = &stored.letter;
         let (plugin, sink) = match &letter.stage {
             Stage::Decode => (None, None),
             Stage::Plugin(name) => (Some(name), None),
             Stage::Sink(name) => (None, Some(name)),
         };
-        any(&self.ids, Some(&stored.id))
-            && any(&self.pipelines, Some(&stored.pipeline))
+        any(&self.pipelines, Some(&stored.pipeline))
             && any(&self.reasons, Some(&letter.reason))
             && any(&self.plugins, plugin)
             && any(&self.sinks, sink)
@@ -88,7 +87,6 @@ mod tests {
     fn all_that_is_said_must_fit() {
         let texts = |name: &str| vec!["x".to_owned(), name.to_owned()];
         let fitting = Select {
-            ids: vec![LetterId { record: 8, place: 1 }],
             pipelines: texts("main"),
             reasons: vec![Reason::Trap, Reason::Fault],
             plugins: texts("10-f"),
@@ -99,8 +97,7 @@ mod tests {
             ..Select::default()
         };
         assert!(fitting.fits(&stored()) && Select::default().fits(&stored()));
-        let wrong: [fn(&mut Select); 8] = [
-            |select| select.ids[0].place = 0,
+        let wrong: [fn(&mut Select); 7] = [
             |select| select.pipelines.truncate(1),
             |select| select.reasons.truncate(1),
             |select| select.plugins.truncate(1),

@@ -59,3 +59,32 @@ fn what_was_not_set_for_long_is_forgotten() {
         types.len() < firsts.len()
     });
 }
+
+#[test]
+fn no_two_alerts_have_the_same_id_though_the_pipeline_comes_back_or_the_store_is_lost() {
+    let mut dir = HostDir::empty();
+    dir.replay("ap-events", 50);
+    dir.add(MAIN);
+    dir.plugin("10-alert", "misbehave-alert", "[config]\nmode = \"raise\"\n");
+    let (mut ids, mut before) = (BTreeSet::new(), 0);
+    for (is, was, is_lost) in [
+        ("main", "main", false),
+        ("other", "main", false),
+        ("main", "other", false),
+        ("main", "main", true),
+    ] {
+        dir.replace(&format!("[pipeline.{was}]"), &format!("[pipeline.{is}]"));
+        if is_lost {
+            std::fs::remove_dir_all(dir.path("data/store")).unwrap();
+        }
+        let mut host = dir.run();
+        host.end();
+        let told = host.lines("data/alerts.jsonl");
+        assert!(told.len() > before, "nothing is told of {is}");
+        before = told.len();
+        ids = told.iter().map(|event| event["id"].to_string()).collect();
+        assert_eq!(ids.len(), before, "{is}: {ids:?}");
+        dir = host.dir;
+    }
+    assert!(ids.iter().all(|id| id.contains("main-") || id.contains("other-")), "{ids:?}");
+}

@@ -114,8 +114,7 @@ fn drop_here(data_dir: &Path, select: &Select) -> Result<Dropped, Exit> {
     for stored in store.letters().that_fit(select) {
         ids.push(stored.map_err(unreadable)?.id);
     }
-    let unknown = select.ids.iter().filter(|id| !ids.contains(id)).copied();
-    let unknown = unknown.filter(|id| !store.is_open(*id)).collect();
+    let unknown = select.ids.iter().filter(|id| !store.is_open(**id)).copied().collect();
     let deadline = Instant::now() + WRITE_WITHIN;
     let settled = store.settle(&ids, &|| Instant::now() >= deadline);
     let closed = store.close(WRITE_WITHIN);

@@ -182,7 +182,11 @@ fn store_dir(data_dir: &Path) -> Result<PathBuf, Exit> {
 }
 
 fn open(data_dir: &Path) -> Result<ReadStore, Exit> {
-    ReadStore::open(&store_dir(data_dir)?).map_err(Exit::environment)
+    let store = ReadStore::open(&store_dir(data_dir)?).map_err(Exit::environment)?;
+    if let Some(trouble) = store.trouble() {
+        eprintln!("trommel: {trouble}");
+    }
+    Ok(store)
 }
 
 fn unreadable(error: std::io::Error) -> Exit {

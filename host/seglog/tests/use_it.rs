@@ -134,6 +134,7 @@ fn at_its_limit_it_blocks_and_says_so_until_something_is_released() {
     // Nothing of what is needed is let go.
     log.release(log.segments()[0].last_seq);
     assert_eq!(log.append(&[entry], &|| true), Err(AppendError::Stopped));
+    assert!(!log.has_room(1_000));
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| log.append(&[entry], &never));
         until("somebody waits", || log.buffered_bytes() > 7_000);
@@ -142,6 +143,8 @@ fn at_its_limit_it_blocks_and_says_so_until_something_is_released() {
     });
     log.flush(&never).unwrap();
     assert_eq!((log.trouble(), log.is_full()), (None, false));
+    // What is larger than all the room there is has room while nothing waits.
+    assert!(log.has_room(1 << 20));
     let first = log.first_seq();
     let (records, lost) = read_all(&mut log.reader(1));
     assert_eq!(lost, [Range { start: 1, end: first }]);

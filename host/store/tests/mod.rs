@@ -12,7 +12,7 @@ use crate::frame::Kind;
 use crate::runner::Reason;
 use crate::state::Change;
 
-fn letter(detail: &str) -> Letter {
+pub(super) fn letter(detail: &str) -> Letter {
     Letter {
         time: 0,
         reason: Reason::Trap,
@@ -165,12 +165,12 @@ fn what_the_oldest_records_held_is_known_to_be_lost() {
     // Nothing tells otherwise that there were others before.
     log.into_iter().skip(3).for_each(|(number, record)| image.apply(number, record));
     assert_eq!(image.unread, BTreeMap::from([(1, 1), (2, 1)]));
-    assert!(image.letters.is_empty() && image.pipelines["main"].is_set_back);
+    assert!(image.letters.count() == 0 && image.pipelines["main"].is_set_back);
     // What was dropped in a record that is lost does not come back.
     let mut image = Image::default();
     let whole = [(1, commit(1, &["a"])), (3, Record::Checkpoint(Checkpoint::default()))];
     whole.into_iter().for_each(|(number, record)| image.apply(number, record));
-    assert!(image.letters.is_empty());
+    assert_eq!(image.letters.count(), 0);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn what_was_redriven_stays_a_dead_letter_where_what_became_of_it_is_lost() {
         image.apply(1, Record::Commit(first.clone()));
         // With 3, the commit before cannot be read, so that the pipeline goes back.
         image.apply(3, redriven(number));
-        assert_eq!(image.letters.contains_key(&1), is_open, "commit {number}");
+        assert_eq!(image.letters.get(1).is_some(), is_open, "commit {number}");
     }
 }
 
@@ -268,4 +268,177 @@ fn a_pipeline_that_waits_does_not_hold_what_others_write() {
     assert_eq!((stuck.number, stuck.cursor, stuck.is_set_back), (3, 43, false));
     assert_eq!(stuck.states["p"]["k"].value.as_deref(), Some("v2"));
     assert_eq!(stuck.news.iter().map(|news| news.number).collect::<Vec<_>>(), [2, 3]);
+}
+
+/// What another pipeline writes meanwhile.
+fn busy(number: u64, bytes: usize) -> Record {
+    let change = Change { key: "k".to_owned(), value: Some("x".repeat(bytes)), set: 0 };
+    Record::Commit(Commit {
+        pipeline: "busy".to_owned(),
+        number,
+        cursor: number,
+        is_whole: true,
+        states: vec![("p".to_owned(), vec![change])],
+        ..Commit::default()
+    })
+}
+
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.path().join(path.file_name().unwrap())).unwrap();
+    }
+    to
+}
+
+#[test]
+fn dead_letters_that_nobody_is_done_with_do_not_hold_what_is_written_after_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    store.write(commit(1, &["a", "b", "c"]), &never).unwrap();
+    store.write(commit(2, &["d"]), &never).unwrap();
+    let ids: Vec<_> = store.letters().map(|stored| stored.unwrap().id).collect();
+    let d = ids[3];
+    store.settle(&[ids[1]], &never).unwrap();
+    // Somebody reads them meanwhile, here and in another process.
+    let (mut slow, read) = (store.letters(), ReadStore::open(dir.path()).unwrap());
+    assert_eq!(slow.next().unwrap().unwrap().id, ids[0]);
+    let mut largest = 0;
+    for number in 1..=40 {
+        store.write(busy(number, 2 << 20), &never).unwrap();
+        store.carry(12 << 20).unwrap();
+        largest = largest.max(store.bytes());
+    }
+    assert!(largest < 40 << 20, "{largest} bytes");
+    let first = store.lock().image.letters.first_place().unwrap();
+    assert!(first > d.record && store.log.first_seq() > d.record, "{first}");
+    let left = [ids[0], ids[2], d];
+    let all = |letters: Letters| letters.map(|stored| stored.unwrap().id).collect::<Vec<_>>();
+    assert_eq!(all(store.letters()), left);
+    assert_eq!((all(read.letters()), all(slow)), (left.to_vec(), left[1..].to_vec()));
+    assert_eq!(
+        (store.letter_count(), store.is_open(ids[2]), store.is_open(ids[1])),
+        (3, true, false)
+    );
+    // Here it may be killed: all are there once, and what is settled then stays so.
+    let killed = copy(dir.path());
+    drop(store);
+    for (path, carries) in [(dir.path(), true), (killed.path(), false)] {
+        let (store, loaded) = Store::open(path).unwrap();
+        assert_eq!(loaded.notes, Vec::<String>::new());
+        assert_eq!(details(&store), ["a", "c", "d"]);
+        assert_eq!(store.letters().next().unwrap().unwrap().pipeline, "main");
+        let select = Select { ids: vec![d, ids[1]], ..Select::default() };
+        assert_eq!(store.letters().that_fit(&select).count(), 1);
+        // One that is done with long since does not count again.
+        store.settle(&[d, ids[0], ids[1]], &never).unwrap();
+        for number in 41..=60 {
+            store.write(busy(number, 2 << 20), &never).unwrap();
+            if carries {
+                store.carry(12 << 20).unwrap();
+            }
+        }
+        drop(store);
+        let (store, _) = Store::open(path).unwrap();
+        assert_eq!((details(&store), store.letter_count()), (vec!["c".to_owned()], 1));
+        store.settle(&ids, &never).unwrap();
+        assert_eq!(store.lock().image.letters.first_place(), None);
+    }
+}
+
+#[test]
+fn many_dead_letters_are_carried_in_pieces_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let large = &*"x".repeat(100_000);
+    for number in 1..=80 {
+        store.write(commit(number, &[large; 2]), &never).unwrap();
+    }
+    let carry = |after| {
+        let before = store.log.next_seq();
+        store.carry(after).unwrap();
+        store.log.flush(&never).unwrap();
+        store.log.next_seq() - before
+    };
+    // There is hardly anything but dead letters.
+    assert_eq!(carry(1 << 20), 0);
+    let mut written = 0;
+    for number in 1..=100 {
+        store.write(busy(number, 1 << 20), &never).unwrap();
+        // Writing them again is no reason to write them again.
+        let rounds: Vec<u64> = (0..10).map(|_| carry(1 << 20)).take_while(|new| *new > 0).collect();
+        assert!(rounds.len() < 5, "{rounds:?} at {number}");
+        written += rounds.iter().sum::<u64>();
+    }
+    assert!((16..150).contains(&written), "{written} records");
+    assert!(store.bytes() < 100 << 20, "{}", store.bytes());
+    let ids: Vec<_> = store.letters().map(|stored| stored.unwrap().id).collect();
+    assert!(ids.len() == 160 && ids.is_sorted());
+}
+
+#[test]
+fn dead_letters_that_were_carried_and_lost_are_told_of() {
+    let mut log = vec![(1, commit(1, &["a", "b"]))];
+    let mut image = Image::default();
+    image.apply(1, log[0].1.clone());
+    log.push((2, Record::Checkpoint(image.to_checkpoint())));
+    let letters = vec![(0, letter("a")), (1, letter("b"))];
+    let carried = Carried { record: 1, pipeline: "main".to_owned(), settled: Vec::new(), letters };
+    log.push((3, Record::Letters(vec![carried])));
+    let read = |left: &[usize]| {
+        let mut image = Image::default();
+        left.iter().for_each(|at| image.apply(log[*at].0, log[*at].1.clone()));
+        (image.letters.get(1).map(|lying| lying.at), image.unread)
+    };
+    assert_eq!(read(&[0, 1, 2]), (Some(3), BTreeMap::new()));
+    assert_eq!(read(&[1, 2]), (Some(3), BTreeMap::new()));
+    // The record that they came with is good where it is there.
+    assert_eq!(read(&[0, 1]), (Some(1), BTreeMap::new()));
+    assert_eq!(read(&[1]), (None, BTreeMap::from([(1, 2)])));
+}
+
+#[test]
+fn what_is_only_read_says_what_of_it_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    for (number, detail) in [(1, "first"), (2, "needle"), (3, "last")] {
+        store.write(commit(number, &[detail]), &never).unwrap();
+    }
+    store.close(Duration::from_secs(5)).unwrap();
+    let read = ReadStore::open(dir.path()).unwrap();
+    assert_eq!((read.trouble(), read.letters().count()), (None, 3));
+    let path = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let path = path.into_iter().find(|path| path.extension().unwrap() == "seg").unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"needle").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let read = ReadStore::open(dir.path()).unwrap();
+    let trouble = read.trouble().unwrap();
+    assert!(trouble.contains("1 records") && read.letters().count() == 2, "{trouble}");
+}
+
+#[test]
+fn a_beginning_that_is_missing_is_told_though_nothing_else_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let large = &*"x".repeat(100_000);
+    for number in 1..=20 {
+        let Record::Commit(commit) = commit(number, &[large]) else { unreachable!() };
+        // All of the pipeline is in the second segment, too, and no checkpoint is.
+        let is_whole = number == 1 || number == 15;
+        store.write(Record::Commit(Commit { is_whole, ..commit }), &never).unwrap();
+    }
+    let segments = store.log.segments();
+    assert!(segments.len() == 2 && segments[1].first_seq < 15, "{segments:?}");
+    store.close(Duration::from_secs(5)).unwrap();
+    drop(store);
+    let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let first = paths.filter(|path| path.extension().unwrap() == "seg").min().unwrap();
+    std::fs::remove_file(first).unwrap();
+    assert!(ReadStore::open(dir.path()).unwrap().trouble().is_some());
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    assert!(loaded.is_damaged && loaded.notes[0].contains("are missing"), "{loaded:?}");
+    assert!(!loaded.pipelines["main"].is_set_back);
 }

@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::super::letters::Read;
 use super::*;
 
 const PATHS: [&str; 2] = ["/a.jsonl", "/b.jsonl"];
@@ -31,6 +32,10 @@ struct Model {
     files: BTreeMap<&'static str, (u64, u64)>,
     /// What each commit wrote.
     wrote: Vec<Wrote>,
+    /// Dead letters, and what they say.
+    letters: BTreeMap<LetterId, String>,
+    /// Those that nobody is done with.
+    open: BTreeSet<LetterId>,
 }
 
 impl Model {
@@ -46,6 +51,8 @@ impl Model {
             numbers: BTreeMap::new(),
             files: BTreeMap::new(),
             wrote: Vec::new(),
+            letters: BTreeMap::new(),
+            open: BTreeSet::new(),
         };
         for path in PATHS {
             model.begin(path);
@@ -96,6 +103,12 @@ impl Model {
         self.files.insert(path, (part.1, generation));
         self.wrote.push((pipeline.to_owned(), number, path, generation, part));
         let files = vec![Written { file: self.file(path), parts: vec![part] }];
+        let record = self.log.len() as u64 + 1;
+        let many = [0, 0, 1, 3][self.rng.random_range(0..4)];
+        let ids = (0..many).map(|place| LetterId { record, place });
+        let details: Vec<_> = ids.map(|id| (id, format!("{pipeline} {id}"))).collect();
+        self.open.extend(details.iter().map(|(id, _)| *id));
+        self.letters.extend(details.clone());
         self.write(Record::Commit(Commit {
             pipeline: pipeline.to_owned(),
             number,
@@ -103,8 +116,27 @@ impl Model {
             is_whole,
             states: vec![("p".to_owned(), changes)],
             files,
+            letters: details.iter().map(|(_, detail)| letter(detail)).collect(),
             ..Commit::default()
         }));
+    }
+
+    /// Some are done with; by chance one twice.
+    fn settle(&mut self) {
+        let ids: Vec<_> = self.letters.keys().copied().collect();
+        let some = self.rng.random_range(0..8).min(ids.len());
+        let ids: Vec<_> = (0..some).map(|_| ids[self.rng.random_range(0..ids.len())]).collect();
+        self.open.retain(|id| !ids.contains(id));
+        self.write(Record::Settled(ids));
+    }
+
+    /// Writes those again that lie furthest back.
+    fn carry(&mut self) {
+        let some = self.rng.random_range(1..6);
+        let places: Vec<_> = self.image.letters.places().take(some).collect();
+        let read = places.into_iter().map(|(at, record)| found(&self.log, at, record).unwrap());
+        let carried: Vec<_> = read.filter_map(|read| self.image.to_carry(read)).collect();
+        self.write(Record::Letters(carried));
     }
 
     fn step(&mut self) {
@@ -116,9 +148,53 @@ impl Model {
             }
             1 => self.write(Record::Checkpoint(self.image.to_checkpoint())),
             2 | 3 => self.commit(pipeline, true),
+            4 | 5 => self.settle(),
+            6 => self.carry(),
             _ => self.commit(pipeline, false),
         }
     }
+}
+
+/// Dead letters of a record, where they lie.
+fn found(log: &[(u64, Vec<u8>)], at: u64, record: u64) -> Option<Read> {
+    let (_, bytes) = log.iter().find(|(number, _)| *number == at)?;
+    let (pipeline, letters) = match postcard::from_bytes(bytes).unwrap() {
+        Record::Commit(commit) if at == record => {
+            (commit.pipeline, (0..).zip(commit.letters).collect())
+        }
+        Record::Letters(carried) => {
+            let carried = carried.into_iter().find(|carried| carried.record == record)?;
+            (carried.pipeline, carried.letters)
+        }
+        _ => return None,
+    };
+    Some(Read { record, at, pipeline, letters })
+}
+
+/// Dead letters that nobody is done with are where they are said to be, as many as are said, and say what
+/// they said: which they are.
+fn letters_hold(
+    model: &Model,
+    image: &Image,
+    log: &[(u64, Vec<u8>)],
+    seed: u64,
+) -> BTreeSet<LetterId> {
+    let mut open = BTreeSet::new();
+    for (record, lying) in image.letters.records() {
+        let read = found(log, lying.at, record).unwrap();
+        let before = open.len();
+        for (place, letter) in read.letters {
+            let id = LetterId { record, place };
+            assert_eq!(letter.detail, model.letters[&id], "seed {seed}");
+            assert!(letter.detail.starts_with(&read.pipeline), "seed {seed}");
+            if !image.settled.contains(&id) {
+                open.insert(id);
+            }
+        }
+        assert_eq!(open.len() - before, lying.count as usize, "seed {seed}, {record}");
+    }
+    assert_eq!(open.len() as u64, image.letters.count(), "seed {seed}");
+    open
 }
 
 fn read(log: &[(u64, Vec<u8>)]) -> Image {
@@ -161,13 +237,19 @@ fn pipelines_go_back_to_what_they_were_whatever_is_lost() {
             model.step();
         }
         holds(&model, &read(&model.log), seed);
+        assert_eq!(letters_hold(&model, &read(&model.log), &model.log, seed), model.open);
         let mut left = model.log.clone();
         for _ in 0..model.rng.random_range(1..4) {
             let at = model.rng.random_range(0..left.len());
             let many = model.rng.random_range(1..4).min(left.len() - at);
             left.drain(at..at + many);
         }
-        holds(&model, &read(&left), seed);
+        let mut image = read(&left);
+        holds(&model, &image, seed);
+        // What is done with may come back; what is lost in all records that it was in is told of.
+        letters_hold(&model, &image, &left, seed);
+        image.forget_unread();
+        letters_hold(&model, &image, &left, seed);
     }
 }
 
@@ -184,6 +266,9 @@ fn nothing_below_the_floor_is_needed() {
         let (whole, image) = (read(&model.log), read(&left));
         assert_eq!(image.pipelines, whole.pipelines, "seed {seed}");
         assert_eq!(image.files, whole.files, "seed {seed}");
+        assert_eq!(letters_hold(&model, &image, &left, seed), model.open, "seed {seed}");
+        assert!(image.unread.is_empty() && image.letters == whole.letters, "seed {seed}");
+        assert_eq!(image.settled, whole.settled, "seed {seed}");
         // A pipeline may lose its last whole commit, and goes back no further than the journal is kept.
         let journal_floor = model.image.journal_floor().unwrap();
         let wholes = model.image.wholes.values();
