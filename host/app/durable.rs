@@ -194,7 +194,6 @@ impl Durable {
         if saved.cursor > 0 && saved.cursor < first {
             let (pipeline, lost) = (&config.name, first - saved.cursor);
             tracing::error!(pipeline, lost, "what it is to go on with is not in the journal");
-            self.journal.note_lost(saved.cursor..first);
         }
         let store = Arc::clone(&self.store);
         Ok(Kept { store, saved, begins_later, is_heir, every: self.config.commit_every })
@@ -244,6 +243,12 @@ impl Durable {
                 to = lost.end - 1,
                 "the journal is full: records were given up that not every pipeline has taken"
             );
+            // Told now: who has not taken them may not come to it for long.
+            let taken = self.store.cursors().into_values().min();
+            let from = lost.start.max(taken.unwrap_or(lost.start));
+            if from < lost.end {
+                self.journal.note_lost(from..lost.end);
+            }
         }
         self.store.set_hurried(self.retention.is_scarce(&self.journal, floor));
         let trouble = self.journal.disk_trouble().or_else(|| self.store.trouble());

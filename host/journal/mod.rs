@@ -133,7 +133,8 @@ impl Journal {
     /// A pipeline's way out of it, from a record on, for frames of these sources. What comes is counted
     /// as received when it is durable; what is there already by [`Feed::count`], before any is taken.
     pub fn feed(&self, from: u64, sources: &[String], tally: &Arc<Tally>) -> Feed {
-        let from = from.clamp(self.log.first_seq(), self.log.next_seq());
+        // What is missing before the first record there is, is lost to it.
+        let from = from.min(self.log.next_seq());
         let interests = Arc::new(Interests::new(sources));
         let upto = self.counting.subscribe(&interests, tally);
         let reader = || self.log.reader(from);

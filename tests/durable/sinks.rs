@@ -93,6 +93,8 @@ fn what_a_full_journal_gives_up_is_a_dead_letter_of_every_pipeline_and_the_tally
         ["one", "two"].iter().all(|pipeline| host.received(pipeline) == count)
     });
     host.wait_for_log("records were given up");
+    // Though no pipeline can come to it.
+    host.wait_for_log("reason=\"dropped\"");
     host.dir.plugin("10-late", "filter", "");
     wait_until("all to be settled", || {
         ["one", "two"].iter().all(|pipeline| {
