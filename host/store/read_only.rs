@@ -71,6 +71,12 @@ impl ReadStore {
         !self.image.pipelines.is_empty()
     }
 
+    /// The pipeline that is furthest behind, and the record of the journal that it takes next.
+    pub fn slowest(&self) -> Option<(&str, u64)> {
+        let cursors = self.image.pipelines.iter().map(|(name, saved)| (&**name, saved.cursor));
+        cursors.min_by_key(|(_, cursor)| *cursor)
+    }
+
     /// All records of the journal up to this one were durable once: pipelines have taken them.
     pub fn certified(&self) -> u64 {
         let cursors = self.image.pipelines.values().map(|saved| saved.cursor);

@@ -176,6 +176,8 @@ fn a_segment_that_is_missing_costs_its_records_and_is_a_gap() {
     for (at, segment) in segments.iter().enumerate().take(segments.len() - 1) {
         base.restore();
         base.remove(Log::Journal, &segment.name);
+        let (said, code) = ask(base.dir(), &["journal", "verify"]);
+        assert_eq!(code, 1, "{}: {said}", segment.name);
         // What the next one has, too, is there still.
         let end = segment.own.end;
         let own = segment.own.start..if at == 0 { segments[1].begins } else { end };

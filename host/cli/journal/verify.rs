@@ -11,7 +11,7 @@ use crate::cli::Exit;
 use crate::cli::range::journal_dir;
 use crate::cli::screen::{counted, records};
 use crate::journal::{OpenError, Report, verify_journal};
-use crate::store::verify_store;
+use crate::store::{ReadStore, verify_store};
 
 #[derive(Debug, Serialize)]
 struct Verified {
@@ -53,9 +53,14 @@ struct TornTail {
 
 pub(super) fn run(args: &VerifyArgs) -> Result<(), Exit> {
     let data_dir = args.config.data_dir()?;
-    let journal = part("journal", &journal_dir(&data_dir)?, verify_journal)?;
+    let mut journal = part("journal", &journal_dir(&data_dir)?, verify_journal)?;
     let dir = data_dir.join("store");
     let store = dir.is_dir().then(|| part("store", &dir, verify_store)).transpose()?;
+    if store.is_some() {
+        // After the journal: where a host runs, what it lets go of has been taken by then.
+        let kept = ReadStore::open(&dir).map_err(Exit::environment)?;
+        journal.damage.extend(kept.slowest().and_then(|slowest| missing(&journal, slowest)));
+    }
     let damaged = journal.damage.len() + store.as_ref().map_or(0, |store| store.damage.len());
     let verified = Verified { ok: damaged == 0, journal, store };
     if args.json {
@@ -65,6 +70,19 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), Exit> {
         print!("{}", text("store", verified.store.as_ref()));
     }
     if verified.ok { Ok(()) } else { Err(Exit { code: 1, message: String::new() }) }
+}
+
+/// What a pipeline is to take next, and is older than all there is. No segment says that it was there.
+fn missing(journal: &Part, (pipeline, cursor): (&str, u64)) -> Option<Damage> {
+    let first = journal.first_seq?;
+    let is_told = journal.damage.iter().any(|damage| damage.last_seq == Some(first - 1));
+    (0 < cursor && cursor < first && !is_told).then(|| Damage {
+        file: "journal".to_owned(),
+        offset: 0,
+        first_seq: Some(cursor),
+        last_seq: Some(first - 1),
+        what: format!("older segments are missing, which pipeline \"{pipeline}\" has not taken"),
+    })
 }
 
 fn part(
