@@ -337,7 +337,8 @@ fn what_a_server_sends_again_is_not_received_again() {
     let config = host.dir.write_config();
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("\"1MiB\"", "\"2MiB\"")).unwrap();
-    wait_until("the stream again", || duplicates(&host) >= before + 200);
+    host.wait_for_log("sent again: the configuration changed");
+    wait_until("duplicates again", || duplicates(&host) >= before + 200);
     let count = events(&host);
     wait_until("more events", || events(&host) > count + 300);
     host.stop();
