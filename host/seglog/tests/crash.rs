@@ -286,6 +286,27 @@ fn what_was_cut_never_seems_to_follow_what_came_in_its_place() {
 }
 
 #[test]
+fn a_flipped_bit_in_the_last_record_is_told_wherever_it_is() {
+    let disk = FaultDisk::new(51, 4096);
+    let log = in_one_group(&disk);
+    let entry = Entry { body: &[7; 40], ..Entry::default() };
+    log.append_durable(&[entry], &never).unwrap();
+    log.append_durable(&[entry, entry], &never).unwrap();
+    // Nothing certifies what came last. Behind the header's block are two groups, each with its mark.
+    let (name, last) = ("00000000000000000001.seg", 4096 + 2 * 64 + 2 * 72);
+    let disk = disk.after_kill();
+    assert_eq!(disk.contents(name)[last + 16], 3);
+    for bit in 0..72 * 8 {
+        let disk = disk.after_kill();
+        disk.edit(name, |bytes| bytes[last + bit / 8] ^= 1 << (bit % 8));
+        let log = in_one_group(&disk);
+        assert_eq!(log.next_seq(), 3, "bit {bit}");
+        let torn = log.found().torn_tail.clone();
+        assert_eq!(torn.map(|torn| torn.offset), Some(last as u64), "bit {bit}");
+    }
+}
+
+#[test]
 fn what_was_read_from_memory_after_a_failed_sync_is_durable_before_it_counts() {
     for seed in 60..80 {
         println!("seed {seed}");
