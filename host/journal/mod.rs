@@ -95,15 +95,15 @@ impl Journal {
     /// # Errors
     /// Why not; nothing of it is in then.
     pub fn try_put(&self, chunk: &Chunk) -> Result<(), Refused> {
-        // What is read now would wait in memory, where a crash takes it.
-        if self.log.is_stuck() {
-            return Err(Refused::NoRoom);
-        }
         let heads = frames::heads(chunk);
         self.try_append(chunk, &frames::entries(chunk, &heads))
     }
 
     fn try_append(&self, chunk: &Chunk, entries: &[Entry<'_>]) -> Result<(), Refused> {
+        // What is read now would wait in memory, where a crash takes it.
+        if self.log.is_stuck() {
+            return Err(Refused::NoRoom);
+        }
         self.counting.append(&chunk.origin.source, || {
             self.log.try_append(entries).map_err(|error| match error {
                 AppendError::Stopped | AppendError::NotDurable { .. } => Refused::NoRoom,

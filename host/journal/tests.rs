@@ -110,6 +110,30 @@ fn takers(journal: &Journal) -> Vec<(Arc<Tally>, Feed)> {
 }
 
 #[tokio::test]
+async fn while_it_is_full_nothing_more_waits_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = JournalConfig { max_size: 1, ..JournalConfig::default() };
+    let journal = Journal::open(dir.path(), &config, 0).unwrap();
+    let one = chunk("a", &["x".repeat(256 << 10)]);
+    while !journal.log.is_stuck() {
+        let _ = journal.try_put(&one);
+        tokio::task::yield_now().await;
+    }
+    let next = journal.next_seq();
+    assert_eq!(journal.try_put(&one), Err(Refused::NoRoom));
+    // Tried once, and then waited.
+    assert!(tokio::time::timeout(Duration::ZERO, journal.put(&one)).await.is_err());
+    assert_eq!(journal.next_seq(), next);
+    let (segments, durable) = (journal.segments(), *journal.watch().borrow());
+    // The one that is written, and the one before.
+    assert_eq!(segments.len(), 2);
+    journal.log.release(segments[0].last_seq + 1);
+    journal.put(&one).await.unwrap();
+    journal.settled().await;
+    assert!(*journal.watch().borrow() > durable);
+}
+
+#[tokio::test]
 async fn what_is_given_up_counts_as_received_once_by_each_that_it_is_lost_to() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path()).await;

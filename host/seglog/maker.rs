@@ -230,9 +230,14 @@ fn wanted_size(shared: &Shared, state: &State) -> Option<u64> {
 fn is_allowed(shared: &Shared, state: &State, size: u64) -> bool {
     let max = shared.options.max_bytes;
     let spares: u64 = state.spares.iter().map(|spare| spare.size).sum();
+    // A spare that is taken lives before it is in the list.
+    let is_one = |list: &[Arc<Segment>]| {
+        let listed: u64 = list.iter().map(|segment| segment.header.size).sum();
+        list.len() < 2 && listed == state.live_bytes
+    };
     max == 0
         || state.live_bytes + spares + size <= max
-        || (state.spares.is_empty() && shared.table.list().len() < 2)
+        || (state.spares.is_empty() && is_one(&shared.table.list()))
 }
 
 fn make(shared: &Shared, size: u64) -> io::Result<()> {
