@@ -11,6 +11,7 @@
 //! | `short=POINT` | a write writes half, and says so |
 //! | `error=POINT[,errno=NAME][,EXTENT][,drop=WHAT]` | operations fail: EIO if no other is named |
 //! | `full=PATH` | while that file is there, what needs space fails with ENOSPC |
+//! | `since=PATH` | no point of any item counts before that file is there |
 //!
 //! A POINT is `N`, the N-th operation from 1, or `KIND:N`, the N-th of its kind; `@TEXT` after it
 //! counts only operations on paths that hold the text. A MOMENT is `before` (if none is given),
@@ -176,6 +177,7 @@ pub struct Awaited {
 pub struct Plan {
     items: Vec<Item>,
     full: Option<PathBuf>,
+    since: Option<PathBuf>,
     /// What a thread waits for.
     pub awaited: Option<Awaited>,
 }
@@ -197,8 +199,12 @@ impl Plan {
         let (what, rest) = item.split_once('=')?;
         let mut options = rest.split(',');
         let first = options.next()?;
-        if what == "full" {
-            self.full = Some(first.into());
+        if let Some(path) = match what {
+            "full" => Some(&mut self.full),
+            "since" => Some(&mut self.since),
+            _ => None,
+        } {
+            *path = Some(first.into());
             return options.next().is_none().then_some(());
         }
         if let Some(file) = first.strip_prefix("file:") {
@@ -221,7 +227,9 @@ impl Plan {
     /// What happens to the next operation.
     pub fn next(&mut self, op: &Op<'_>, exists: impl Fn(&Path) -> bool) -> Fate {
         // Each item counts each operation, whatever another one says.
-        let fates: Vec<Fate> = self.items.iter_mut().map(|item| item.next(op, &exists)).collect();
+        let counts = self.since.as_deref().is_none_or(&exists);
+        let items = self.items.iter_mut().filter(|_| counts);
+        let fates: Vec<Fate> = items.map(|item| item.next(op, &exists)).collect();
         if let Some(fate) = fates.into_iter().find(|fate| *fate != Fate::Pass) {
             return fate;
         }
@@ -358,6 +366,8 @@ mod tests {
         assert_eq!(fates("error=2,count=2,errno=ENOSPC", &ops), [pass, fail, fail, pass]);
         assert_eq!(fates("error=write:2,ms=60000,errno=28", &ops), [pass, pass, fail, fail]);
         assert_eq!(fates("error=3,until=/there", &ops), [pass; 4]);
+        assert_eq!(fates("since=/there; kill=3,half", &ops), [pass, pass, kill, pass]);
+        assert_eq!(fates("since=/later; kill=3,half", &ops), [pass; 4]);
         let full = Fate::Fail(libc::ENOSPC, Drop::None);
         assert_eq!(fates("full=/there; short=1", &ops), [Fate::Short, pass, full, full]);
     }
