@@ -38,12 +38,29 @@ pub(super) fn open_in<T>(
     open(&path).map_err(environment(format!("cannot open {}", path.display()), ""))
 }
 
+/// Removes a file by which others find a host that is none any more: somebody else may listen there by now.
+pub(super) fn forget(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
 type Write = Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
 
 /// Files by which others find the host. It runs without them on a full disk, and writes them once there
 /// is room.
 #[derive(Default)]
-pub(super) struct Signs(Vec<(PathBuf, Write)>);
+pub(super) struct Signs(Vec<Sign>);
+
+struct Sign {
+    path: PathBuf,
+    write: Write,
+    /// Why it is not there yet: what is the same each time is told once.
+    trouble: String,
+}
 
 impl Signs {
     /// Writes a file, now or later.
@@ -54,14 +71,13 @@ impl Signs {
         match write(&path) {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => {
-                // One that was left by a host that was killed leads nowhere.
-                let _ = std::fs::remove_file(&path);
+                forget(&path);
                 let file = path.display();
                 tracing::error!(
                     "cannot write {file}: {error}; until it is there, commands do not find this \
                      host\nhint: {DISK_HINT}"
                 );
-                self.0.push((path, write));
+                self.0.push(Sign { path, write, trouble: error.to_string() });
                 Ok(())
             }
             Err(error) => Err(environment(format!("cannot write {}", path.display()), "")(error)),
@@ -70,12 +86,19 @@ impl Signs {
 
     /// Writes those that there was no room for, if there is by now.
     pub fn look_after(&mut self) {
-        self.0.retain(|(path, write)| {
-            let written = write(path).is_ok();
-            if written {
+        self.0.retain_mut(|Sign { path, write, trouble }| match write(path) {
+            Ok(()) => {
                 tracing::info!(path = %path.display(), "is written now");
+                false
             }
-            !written
+            Err(error) => {
+                let error = error.to_string();
+                if *trouble != error {
+                    tracing::error!("cannot write {}: {error}; it is tried again", path.display());
+                    *trouble = error;
+                }
+                true
+            }
         });
     }
 }

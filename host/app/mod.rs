@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use self::data_dir::own_data_dir;
-use self::data_dir::{Signs, open_in, write_whole};
+use self::data_dir::{Signs, forget, open_in, write_whole};
 use self::durable::Durable;
 use self::news::{News, Told};
 use self::pipelines::Pipelines;
@@ -111,6 +111,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<App, StartError> {
         let started = now_micros();
         let lock = own_data_dir(&config.data_dir)?;
+        forget(&config.data_dir.join("listen.addr"));
         let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
         let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
         let listener = TcpListener::bind(config.listen).await.map_err(cannot("listen on"))?;
@@ -424,9 +425,7 @@ impl App {
             durable.close();
         }
         self.server.abort();
-        if let Err(error) = std::fs::remove_file(&self.listen_file) {
-            tracing::debug!(%error, "listen.addr was not there");
-        }
+        forget(&self.listen_file);
         // Loading a large plugin can take seconds; nobody waits for that now.
         let folder = self.folder;
         std::thread::spawn(move || drop(folder));

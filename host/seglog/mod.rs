@@ -21,7 +21,7 @@ mod walk;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use disk::{Dir, Disk, DiskFile};
 pub use log::Log;

@@ -63,6 +63,9 @@ fn a_killed_host_without_a_journal_does_not_pass() {
 
 #[test]
 fn what_was_received_survives() {
+    if std::env::var_os("CRASH_AGAIN").is_some() {
+        return again(number("CRASH_AGAIN", 0));
+    }
     // Another seed each day would find more; one that fails is told with how to do it again.
     let (runs, seed) = (number("CRASH_RUNS", RUNS), number("CRASH_FIRST_SEED", 1));
     let jobs = number("CRASH_JOBS", 2).min(runs);
@@ -131,21 +134,24 @@ fn a_kill_during_each_stage_of_a_reload_loses_nothing() {
     }
 }
 
-/// What `tools/crash --again` does.
-#[test]
-#[ignore = "does a run that failed once more, and wants its seed: tools/crash --again SEED"]
-fn a_run_that_failed_again() {
-    let scenario = failed_scenario(number("CRASH_AGAIN", 0));
+/// What `tools/crash --again` does: a run that failed, once more.
+fn again(seed: u64) {
+    let scenario = failed_scenario(seed);
     let times = number("CRASH_RUNS", 1);
     let ground = Ground::new();
     let mut bed = Bed::new(Some(&ground));
     println!("{scenario}");
+    let mut failed = 0;
     for _ in 0..times {
         match one(&mut bed, scenario.clone()).result {
             Ok(summary) => println!("passes: {summary:?}"),
-            Err(error) => println!("fails: {error}"),
+            Err(error) => {
+                failed += 1;
+                println!("fails: {error}");
+            }
         }
     }
+    assert_eq!(failed, 0, "of {times} runs");
 }
 
 #[test]

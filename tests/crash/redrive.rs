@@ -66,7 +66,7 @@ impl Left {
         host.running.wait();
 
         let mut host = host.dir.run();
-        host.wait_for_log("plugin takes effect");
+        wait_for_start(&mut host);
         let listed = command(&host.dir, &["dlq", "list", "--json"]).out.lines().count();
         let said = command(&host.dir, &["dlq", "redrive", "--all"]);
         if said.code != 0 {
@@ -94,14 +94,18 @@ struct Started {
     since: PathBuf,
 }
 
+fn wait_for_start(host: &mut Host) {
+    host.wait_for_log("plugin takes effect");
+    host.wait_for_log(" started ");
+}
+
 impl Started {
     fn new(dir: HostDir, plan: &str, seed: u64) -> Started {
         let preload = Preload::new(dir.dir.path());
         let since = preload.side("redriving");
         let plan = format!("since={}; {plan}", since.display());
         let mut host = dir.run_with(|command| preload.apply(command, &plan, seed));
-        host.wait_for_log("plugin takes effect");
-        host.wait_for_log(" started ");
+        wait_for_start(&mut host);
         Started { host, preload, since }
     }
 

@@ -25,6 +25,8 @@ pub struct Watch {
     pub received: u64,
     /// And as delivered.
     pub delivered: u64,
+    /// What is neither delivered nor filtered nor a dead letter yet.
+    left: u64,
     begun: Instant,
     /// When it had received something for the first time.
     first: Option<Instant>,
@@ -33,7 +35,15 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch.
     pub fn new(root: PathBuf, running: Running) -> Watch {
-        Watch { root, running, received: 0, delivered: 0, begun: Instant::now(), first: None }
+        Watch {
+            root,
+            running,
+            received: 0,
+            delivered: 0,
+            left: 0,
+            begun: Instant::now(),
+            first: None,
+        }
     }
 
     /// Watches until the process has ended, which it is made to when it is time.
@@ -114,15 +124,30 @@ impl Watch {
 
     /// Ends the process in order, once something has come through it.
     pub fn end_in_order(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
         let settled = Duration::from_millis(50);
         // Something is on its way through, and its plugin is there.
-        while self.delivered == 0 || self.first.is_none_or(|first| first.elapsed() < settled) {
+        self.end_when(|watch| {
+            watch.delivered > 0 && watch.first.is_some_and(|first| first.elapsed() >= settled)
+        })
+    }
+
+    /// Ends it in order, once all is through.
+    pub fn end_drained(&mut self) -> Result<(), String> {
+        self.end_when(|watch| watch.received > 0 && watch.left == 0)
+    }
+
+    fn end_when(&mut self, is_time: impl Fn(&Watch) -> bool) -> Result<(), String> {
+        let begun = Instant::now();
+        while !is_time(self) {
             if let Some(status) = self.running.ended() {
                 return Err(format!("ended by itself: {status}: {}", self.running.log()));
             }
             if begun.elapsed() > SOON {
-                return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
+                let Watch { received, left, .. } = self;
+                let log = self.running.log();
+                return Err(format!(
+                    "{received} received, {left} of them left, in {SOON:?}: {log}"
+                ));
             }
             self.ask();
             std::thread::park_timeout(ASK);
@@ -140,6 +165,8 @@ impl Watch {
             value.map_or(0, |value| value.parse().unwrap())
         };
         (self.received, self.delivered) = (count("received"), count("delivered"));
+        let ended = self.delivered + count("filtered") + count("dead_lettered");
+        self.left = self.received.saturating_sub(ended);
         if self.received > 0 {
             self.first.get_or_insert_with(Instant::now);
         }

@@ -18,7 +18,7 @@ use crate::store::{LetterId, Select, Store};
 /// How often the host is asked how far it came.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long a host may take from locking its data directory until it answers.
-const START_WITHIN: Duration = Duration::from_secs(5);
+const START_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take until people are told that something is going on.
 const QUIET: Duration = Duration::from_secs(2);
 /// How long the store may take to be written.

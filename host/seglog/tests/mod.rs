@@ -17,6 +17,15 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::{Disk, Entry, Log, OnDurable, Options, Reader, Record};
 
+/// How many places a bit is flipped at, and the seed that says which:
+/// `FLIPS=1000 cargo test --release --lib one_flipped_bit`, the same ones again with `FLIPS_SEED`.
+pub(crate) fn places_to_flip() -> (u64, StdRng) {
+    let number = |variable| std::env::var(variable).ok().map(|text| text.parse().expect(variable));
+    let seed = number("FLIPS_SEED").unwrap_or_else(rand::random);
+    println!("FLIPS_SEED={seed}");
+    (number("FLIPS").unwrap_or(60), StdRng::seed_from_u64(seed))
+}
+
 /// Segments of a few kilobytes, and no patience.
 pub fn options() -> Options {
     Options {

@@ -12,7 +12,7 @@ use crate::dir::sync_dir;
 use crate::store::{Base, FileId, Handle, Ranges, Record, Store};
 
 /// How long the store may take to note that a file is begun.
-const NOTE_WITHIN: Duration = Duration::from_secs(5);
+const NOTE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens a file at the end of what is there to stay; makes it, and the directories above it, if they
 /// are not there.
