@@ -25,6 +25,15 @@ pub(super) struct Files {
     pub toml: Option<Stamp>,
 }
 
+impl Files {
+    /// Whether one of them is empty, as a file is that is about to be written: truncating it, or making it,
+    /// can take the disk a while, in which nobody tells of it.
+    pub(super) fn is_begun(&self) -> bool {
+        let is_empty = |stamp: &Stamp| stamp.size == 0 && stamp.inode != 0;
+        [&self.wasm, &self.toml].into_iter().flatten().any(is_empty)
+    }
+}
+
 /// Changes whenever a file does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -168,6 +177,12 @@ mod tests {
         assert_eq!(list(dir.path()).unwrap(), before);
         fs::write(dir.path().join("10-a.toml"), "# longer than before").unwrap();
         assert_ne!(list(dir.path()).unwrap(), before);
+        assert!(!before["10-a"].is_begun());
+        for name in ["10-a.toml", "10-a.wasm"] {
+            fs::write(dir.path().join(name), "").unwrap();
+            assert!(list(dir.path()).unwrap()["10-a"].is_begun(), "{name}");
+            fs::write(dir.path().join(name), "# no longer").unwrap();
+        }
         assert!(read(dir.path(), "10-a", &before["10-a"]).is_ok_and(|read| read.is_none()));
     }
 }

@@ -22,7 +22,7 @@ use crate::runner::{Entry, Factory as _, Info, Plugins};
 /// How long a file must rest before it is loaded, so that `.wasm` and `.toml` copied one after the
 /// other are one change.
 const REST: Duration = Duration::from_millis(150);
-/// How long a file may stay open for writing before it is looked at all the same: on some file
+/// How long a file may stay open for writing, or empty, before it is looked at all the same: on some file
 /// systems nobody tells that it was closed.
 const MAX_OPEN: Duration = Duration::from_secs(3);
 /// How long a file must be gone before its plugin is: many tools replace a file by removing it first,
@@ -308,7 +308,8 @@ impl Keeper {
                 _ => now,
             };
             self.dirty.insert(name.clone(), (found.clone(), since));
-            if now.duration_since(since) >= REST && !self.is_open(&name, now) {
+            let rest = if found.is_begun() { MAX_OPEN } else { REST };
+            if now.duration_since(since) >= rest && !self.is_open(&name, now) {
                 self.dirty.remove(&name);
                 self.mark_loading(&name);
                 self.take(&name, found);
