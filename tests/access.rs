@@ -239,7 +239,10 @@ fn whatever_a_token_endpoint_answers_it_is_asked_again_until_it_has_a_token() {
     };
     let server = TlsServer::start(authority.identity(&["localhost"], Good::Now), handler);
     let dir = dir_with(&sim, &[&authority.pem], &client(&server.url));
-    let log = has_all(dir.run(), &[&token, "hidden-key"]);
+    let mut host = dir.run();
+    // About half-way: it waits ever longer.
+    host.wait_for_log("it leads elsewhere");
+    let log = has_all(host, &[&token, "hidden-key"]);
     for expected in [
         "token endpoint localhost: the connection ended before the answer",
         "status 503: come back later",

@@ -233,6 +233,11 @@ fn status_tells_how_a_running_host_is_doing() {
     // Whoever asks needs none of the host's secrets.
     let mut host = dir.run();
     wait_until("all events", || host.settled("main") == 500);
+    wait_until("the same events in the other", || {
+        let page = host.page();
+        let waiting = |name| page.find(name, &[("pipeline", "waiting")]) == Some(500.0);
+        waiting("trommel_in_flight") && waiting("trommel_queue_events")
+    });
     fs::remove_file(host.path("hq.secret")).unwrap();
 
     let (code, out) = status(&host, &["--json"]);

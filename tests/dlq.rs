@@ -63,6 +63,7 @@ pub fn sim() -> Sim {
 
 /// The ids of what was sent, and of those among them that are hit.
 fn ids_of(sim: &Sim) -> (Vec<String>, Vec<String>) {
+    wait_until("all to be in the sent log", || sim.sent().len() >= COUNT);
     let ids: Vec<String> = sim.sent().into_iter().map(|line| line.id).collect();
     let hit: Vec<String> = ids.iter().filter(|id| id.ends_with("a7")).cloned().collect();
     assert!(hit.len() > 2, "no event was hit: choose another seed");

@@ -30,10 +30,11 @@ fn echo_server() -> (String, Receiver<String>) {
                 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{request}",
                 request.len()
             );
-            stream.write_all(answer.as_bytes()).unwrap();
+            // Before the answer: who has that may look at once.
             if sender.send(request).is_err() {
                 return;
             }
+            stream.write_all(answer.as_bytes()).unwrap();
         }
     });
     (url, receiver)

@@ -338,6 +338,10 @@ fn a_string_of_100_mb_is_an_event_like_any_other_but_too_much_for_a_plugin() {
     assert_eq!((&letter["reason"], &letter["plugin"]), (&"limit".into(), &"10-filter".into()));
     let resident = host.page().value("process_resident_memory_bytes", &[]);
     assert!(resident < 2e9, "{resident} bytes");
+    // Before, it, and after; making 100 MB durable can take longer than a host has to stop.
+    wait_until("what came after it", || {
+        ["main", "seen"].iter().all(|name| host.settled(name) >= 3)
+    });
     host.stop();
     for (file, has_huge) in [("events.jsonl", true), ("seen.jsonl", false)] {
         let lines = json_lines(&host.path(file));

@@ -230,6 +230,8 @@ fn a_pipeline_on_another_source_is_not_held_up() {
     let mut host = dir.run();
     host.wait_for_log("plugin takes effect");
     wait_until("the other source's events", || count_lines(&host.path("good.jsonl")) == 2_000);
+    let bad = [("pipeline", "bad")];
+    wait_until("its own", || host.page().find("trommel_received_total", &bad) == Some(2_000.0));
     assert_eq!(host.settled("bad"), 0);
     let tally = host.stop();
     assert_eq!((tally.delivered, tally.in_flight), (2_000, 2_000));

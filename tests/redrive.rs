@@ -15,6 +15,7 @@ use crate::support::{Collector, Host, HostDir, Reply, Sim, count_lines, wait_unt
 const MENDED: &str = "[config]\nn = 1\n";
 
 fn ids(sim: &Sim) -> Vec<String> {
+    wait_until("all to be noted as sent", || sim.sent().len() == COUNT);
     sim.sent().into_iter().map(|line| line.id).collect()
 }
 

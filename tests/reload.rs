@@ -129,18 +129,28 @@ fn half_written_files_are_never_loaded() {
     wait_until("events", || count_lines(&host.path("events.jsonl")) > 10);
     let wasm = std::fs::read(plugin("filter")).unwrap();
     let path = host.path("plugins.d/10-filter.wasm");
-    let mut file = std::fs::File::create(&path).unwrap();
     let (first, second) = wasm.split_at(wasm.len() / 2);
-    file.write_all(first).unwrap();
-    file.flush().unwrap();
-    // Half of it lies there while a hundred more events pass.
-    let now = count_lines(&host.path("events.jsonl"));
-    wait_until("a hundred events more", || count_lines(&host.path("events.jsonl")) > now + 100);
-    file.write_all(second).unwrap();
-    drop(file);
-    host.wait_for_log("plugin takes effect");
-    let log = host.running.log();
-    assert!(!log.contains("ERROR"), "the half was looked at: {log}");
+    for attempt in 0.. {
+        assert!(attempt < 5, "it takes more than 2 s for 60 events");
+        let before = host.running.log().len();
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(first).unwrap();
+        let begun = std::time::Instant::now();
+        // Half of it lies there while events pass.
+        let now = count_lines(&host.path("events.jsonl"));
+        wait_until("events", || count_lines(&host.path("events.jsonl")) > now + 60);
+        file.write_all(second).unwrap();
+        drop(file);
+        // After 3 s it is looked at, whoever has it open.
+        if begun.elapsed().as_millis() < 2_000 {
+            wait_until("the plugin", || host.running.log()[before..].contains("takes effect"));
+            let log = host.running.log().split_off(before);
+            assert!(!log.contains("ERROR"), "the half was looked at: {log}");
+            break;
+        }
+        std::fs::remove_file(&path).unwrap();
+        wait_until("it to be forgotten", || !host.metrics().contains("10-filter"));
+    }
     host.stop();
 }
 
@@ -219,5 +229,5 @@ fn without_through_plugins_join_and_leave() {
     std::fs::remove_file(host.path("plugins.d/10-stamp.wasm")).unwrap();
     wait_until("events as they came, again", || stamp_is(&host, None));
     let tally = host.stop();
-    assert_eq!(tally.received, tally.delivered);
+    assert_eq!((tally.filtered, tally.dead_lettered), (0, 0));
 }

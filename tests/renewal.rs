@@ -17,21 +17,21 @@ path = "events.jsonl"
 const STREAMS: &[&str] = &["ap-events", "audit-trail-events"];
 
 /// Streams under tokens that live two seconds, until so many were renewed.
-fn run_through(sim: &[&str], extra: &str, says: &str, times: usize) -> (Host, Vec<LedgerLine>) {
-    let args = ["--rate", "2000", "--token-life", "2", "--streams", &STREAMS.join(",")];
-    let mut sim = Sim::start(&[&args[..], sim].concat());
-    let mut dir = HostDir::new(&sim, STREAMS, ARCHIVE);
-    dir.replace("kind = \"central\"\n", &format!("kind = \"central\"\n{extra}"));
-    let mut host = dir.run();
+/// The host, its log before the simulator ended, and the ledger.
+fn run_through(says: &str, times: usize) -> (Host, String, Vec<LedgerLine>) {
+    let mut sim =
+        Sim::start(&["--rate", "2000", "--token-life", "4", "--streams", &STREAMS.join(",")]);
+    let mut host = HostDir::new(&sim, STREAMS, ARCHIVE).run();
     wait_until("renewals", || {
         assert!(host.running.ended().is_none(), "the host ended: {}", host.running.log());
         host.running.log().matches(says).count() >= times
     });
+    let log = host.running.log();
     let ledger = sim.stop();
     let sent = ledger.iter().filter(|line| line.sent >= 1).count() as u64;
     wait_until("all that was sent", || host.settled("main") >= sent);
     host.stop();
-    (host, ledger)
+    (host, log, ledger)
 }
 
 /// The ids at the sink, and those of the ledger that were sent at all, with where the first and the
@@ -47,14 +47,22 @@ fn assert_in_order(host: &Host, ledger: &[LedgerLine], stream: &str) -> (usize, 
 
 #[test]
 fn a_second_connection_takes_over_without_a_gap() {
-    let (host, ledger) = run_through(&[], "", "renewed; the connection before", 8);
-    for stream in STREAMS {
-        let (first, last, sent) = assert_in_order(&host, &ledger, stream);
-        assert_eq!(last - first + 1, sent, "{stream}: nothing between was sent to nobody");
+    for attempt in 0.. {
+        assert!(attempt < 5, "no token was renewed before it ended");
+        let (host, log, ledger) = run_through("renewed; the connection before", 4);
+        let ranges: Vec<_> =
+            STREAMS.iter().map(|stream| assert_in_order(&host, &ledger, stream)).collect();
+        if log.contains("disconnected after") || log.contains("not connected") {
+            // On a machine that stood still for too long the token has ended first.
+            continue;
+        }
+        for (stream, (first, last, sent)) in STREAMS.iter().zip(ranges) {
+            assert_eq!(last - first + 1, sent, "{stream}: nothing between was sent to nobody");
+        }
         assert!(ledger.iter().any(|line| line.sent == 2), "both connections were open at once");
+        assert!(!log.contains("gap:"), "{log}");
+        return;
     }
-    let metrics = host.running.log();
-    assert!(!metrics.contains("gap:"), "{metrics}");
 }
 
 /// What `/api/v1/status` says of a stream.
@@ -164,6 +172,7 @@ fn after_max_retries_a_stream_is_given_up_and_the_others_go_on() {
     let log = host.running.log();
     let line = log.lines().find(|line| line.contains("given up after")).unwrap();
     assert!(line.contains("ERROR") && line.contains("ap-events"), "{line}");
+    wait_until("it to be stopped", || status(&host, "ap-events")["state"] == "stopped");
     let stopped = status(&host, "ap-events");
     assert_eq!((&stopped["state"], &stopped["failures"]), (&"stopped".into(), &3.into()));
     let ready = host.get("/readyz");

@@ -40,9 +40,9 @@ fn assert_starts_with(whole: &[String], start: &[String]) {
 
 #[tokio::test]
 async fn ledger_and_sent_log_name_the_connections() {
-    let (mut sim, client) = start(&["--rate", "2000", "--count", "500", "--fault", "drop=200"]);
+    let (mut sim, client) = start(&["--rate", "50", "--fault", "drop=200"]);
     let mut first = client.open(AUDIT).await;
-    let one = Got::events(&mut first, 50).await.ids;
+    let one = Got::events(&mut first, 1).await.ids;
     let mut second = client.open(AUDIT).await;
     let (rest, two) = tokio::join!(Got::all(&mut first), Got::all(&mut second));
     let one = [one, rest.ids].concat();
@@ -61,14 +61,14 @@ async fn ledger_and_sent_log_name_the_connections() {
 
 #[tokio::test]
 async fn connections_with_one_id_share_and_all_others_get_everything() {
-    let (mut sim, client) = start(&["--rate", "1000", "--count", "600"]);
+    let (mut sim, client) = start(&["--rate", "100", "--count", "600"]);
     let mut alone = client.open(AUDIT).await;
     let mut other = client.open_as(AUDIT, "another").await;
     let mut first = client.open_as(AUDIT, "shared").await;
     let mut second = client.open_as(AUDIT, "shared").await;
     let (all, others, mut one, mut two) = tokio::join!(
         Got::events(&mut alone, 600),
-        Got::events(&mut other, 300),
+        Got::events(&mut other, 100),
         Got::events(&mut first, 1),
         Got::events(&mut second, 1)
     );
@@ -101,7 +101,7 @@ async fn connections_with_one_id_share_and_all_others_get_everything() {
 
 #[tokio::test]
 async fn a_returning_id_gets_what_it_missed_first() {
-    let args = ["--rate", "500", "--count", "400", "--fault", "redeliver=60"];
+    let args = ["--rate", "50", "--count", "400", "--fault", "redeliver=60"];
     let (mut sim, client) = start(&args);
     let mut watch = client.open(AUDIT).await;
     let (mut all, mut got) = (Vec::new(), Vec::new());
@@ -346,16 +346,17 @@ async fn trickled_bytes_come_a_few_at_a_time() {
         head.push(tls.read_u8().await.unwrap());
     }
     let mut buffer = [0; 16_384];
-    while chunks.iter().sum::<usize>() < 700 {
+    // Who reads late finds more than one of them.
+    while !chunks.contains(&50) {
         chunks.push(tls.read(&mut buffer).await.unwrap());
+        assert!(chunks.iter().sum::<usize>() < 1 << 20, "{chunks:?}");
     }
-    assert!(chunks.contains(&50), "{chunks:?}");
     Got::events(&mut client.open(AUDIT).await, 10).await;
 }
 
 #[tokio::test]
 async fn a_stalled_stream_still_answers_pings() {
-    let (_sim, client) = start(&["--rate", "max", "--fault", "stall=5:2"]);
+    let (_sim, client) = start(&["--rate", "max", "--fault", "stall=5:5"]);
     let mut socket = client.open(AUDIT).await;
     Got::events(&mut socket, 5).await;
     socket.send(Message::Ping("are you there".into())).await.unwrap();

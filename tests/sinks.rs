@@ -6,6 +6,8 @@ use std::io::Read as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::support::{
     Collector, Host, HostDir, Posted, Reply, Sim, TROMMEL, count_lines, json_lines, wait_until,
@@ -94,10 +96,11 @@ fn bodies_have_the_form_that_was_asked_for() {
 }
 
 /// Posts 200 events in four requests; the first one meets these replies before it is taken.
-fn delivers_after(bad: Vec<Reply>) {
+fn delivers_after(bad: Vec<Reply>, settings: &str) {
     let tries = bad.len() + 1;
     let collector = at_first(bad);
-    let (dir, lines) = replay(200, &ndjson(&collector, "timeout = \"500ms\"\nmax_events = 50"));
+    let settings = format!("{settings}max_events = 50");
+    let (dir, lines) = replay(200, &ndjson(&collector, &settings));
     let mut host = dir.run();
     let tally = host.end();
     assert_eq!((tally.delivered, tally.dead_lettered), (200, 0));
@@ -114,7 +117,7 @@ fn delivers_after(bad: Vec<Reply>) {
 
 #[test]
 fn after_failures_each_event_is_delivered_once_and_in_order() {
-    delivers_after([500, 408, 425, 502].map(Reply::status).to_vec());
+    delivers_after([500, 408, 425, 502].map(Reply::status).to_vec(), "");
 }
 
 #[test]
@@ -122,21 +125,29 @@ fn after_half_answers_each_event_is_delivered_once_and_in_order() {
     let half_header = Reply::status(200).half_header();
     let half_body = Reply::status(200).body("tak").half();
     let half_refusal = Reply::status(429).body("too ma").half();
-    delivers_after(vec![Reply::nothing(), half_header, half_body, half_refusal]);
+    delivers_after(vec![Reply::nothing(), half_header, half_body, half_refusal], "");
 }
 
 #[test]
 fn after_no_answer_each_event_is_delivered_once_and_in_order() {
-    delivers_after(vec![Reply::hang(), Reply::hang()]);
+    // Long enough for answers that do come.
+    delivers_after(vec![Reply::hang(), Reply::hang()], "timeout = \"5s\"\n");
 }
 
 #[test]
 fn who_asks_for_time_gets_it() {
+    let (noted, times) = mpsc::channel();
     let mut asked = false;
     let mut others = 0;
+    let note = move || noted.send(Instant::now()).unwrap();
     let collector = Collector::start(move |post| match post.line.contains("/asked") {
         true if !std::mem::replace(&mut asked, true) => {
+            note();
             Reply::status(429).header("retry-after", "4")
+        }
+        true => {
+            note();
+            Reply::status(200)
         }
         false if others < 3 => {
             others += 1;
@@ -156,8 +167,9 @@ fn who_asks_for_time_gets_it() {
     assert_eq!(dir.run().end().delivered, 20);
     let posted = collector.posted();
     assert_eq!(posted.len(), 6);
-    let last = posted.last().unwrap();
-    assert!(last.line.contains("/asked"), "not before all tries of the other: {posted:#?}");
+    let times: Vec<_> = times.try_iter().collect();
+    let [first, second] = times[..] else { panic!("{posted:#?}") };
+    assert!(second - first >= Duration::from_secs(4), "{:?}", second - first);
 }
 
 #[test]

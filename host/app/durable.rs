@@ -18,9 +18,6 @@ use crate::store::{CARRY_AFTER, Commit, Loaded, Record, Saved, Store};
 use crate::telemetry::DurableView;
 use crate::timestamp::now_micros;
 
-/// How long it may take at the end until all is durable, with the time of grace before less than 10 s.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
 /// How long it may take at the start until a new pipeline is noted.
 const NOTE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -342,9 +339,9 @@ impl Durable {
         )
     }
 
-    /// Makes all durable.
-    pub fn close(&self) {
-        let until = Instant::now() + CLOSE_WITHIN;
+    /// Makes all durable, within a time.
+    pub fn close(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         let left = || until.saturating_duration_since(Instant::now());
         if let Err(error) = self.journal.close(left()) {
             tracing::error!("{error}");
@@ -373,7 +370,7 @@ mod tests {
             let commit =
                 Commit { pipeline: "main".to_owned(), number: 5, cursor: 6, ..Commit::default() };
             durable.store.write(Record::Commit(commit), &|| false).unwrap();
-            durable.close();
+            durable.close(Duration::from_secs(60));
         }
         let mut durable = Durable::open(dir.path(), &config).unwrap();
         assert_eq!(durable.journal.found().damage, []);
@@ -396,7 +393,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let durable = Durable::open(dir.path(), &config).unwrap();
             let promise = durable.guarantee();
-            durable.close();
+            durable.close(Duration::from_secs(60));
             promise
         };
         let text = promise(JournalConfig::default());

@@ -43,8 +43,9 @@ use crate::timestamp::now_micros;
 const GRACE: Duration = Duration::from_secs(6);
 /// How long threads may take to notice that.
 const LAST_GRACE: Duration = Duration::from_secs(2);
-/// How long writing gaps may take at the end.
-const GAPS_WITHIN: Duration = Duration::from_secs(1);
+/// How long writing gaps may take at the end, and making all durable after that: besides what is left of
+/// the time before.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether pipelines have drained.
 const DRAINED_EVERY: Duration = Duration::from_millis(5);
 /// How often the host looks at least whether all of it is alive.
@@ -420,9 +421,11 @@ impl App {
             }
         }
         if let Some(durable) = &self.durable {
+            let end = deadline + LAST_GRACE;
+            let limit = || CLOSE_WITHIN + end.saturating_duration_since(Instant::now());
             durable.tell_lost(&self.gaps);
-            self.gaps.close(GAPS_WITHIN);
-            durable.close();
+            self.gaps.close(limit());
+            durable.close(limit());
         }
         self.server.abort();
         forget(&self.listen_file);

@@ -469,7 +469,7 @@ mod tests {
         until(|| pipelines.closed(false).iter().all(|pipeline| pipeline.is_finished())).await;
         until(|| !has_thread()).await;
         drop((pipelines, store));
-        durable.take().unwrap().close();
+        durable.take().unwrap().close(std::time::Duration::from_secs(60));
         let (_, loaded) = Store::open(&dir.path().join("store")).unwrap();
         let saved = &loaded.pipelines[NAME];
         assert_eq!((saved.number, saved.states.len()), (number, 1), "{saved:?}");

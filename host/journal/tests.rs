@@ -75,7 +75,7 @@ async fn what_is_there_at_the_start_counts_as_received() {
         let journal = open(dir.path()).await;
         put(&journal, "a", 0..10);
         put(&journal, "b", 0..5);
-        journal.close(Duration::from_secs(5)).unwrap();
+        journal.close(Duration::from_secs(60)).unwrap();
     }
     let journal = open(dir.path()).await;
     for (from, sources, count) in [(1, "a", 10), (8, "a", 3), (1, "b", 5), (99, "b", 0)] {
@@ -203,7 +203,7 @@ async fn one_flipped_bit_costs_one_record_at_most() {
         put(&journal, "a", at * 5..at * 5 + 5);
         journal.settled().await;
     }
-    journal.close(Duration::from_secs(5)).unwrap();
+    journal.close(Duration::from_secs(60)).unwrap();
     drop(journal);
     let entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let segments: Vec<PathBuf> =

@@ -89,7 +89,7 @@ fn at_points(points: &[&str], change: impl Fn(&mut Scenario)) {
         let mut scenario = Scenario::peaceful(seed);
         let mut life = Life { seed, ..Life::planned(&end) };
         // On a busy machine the point may be long in coming.
-        life.ending.after = Duration::from_secs(10);
+        life.ending.after = Duration::from_secs(40);
         scenario.lives = vec![life];
         change(&mut scenario);
         let outcome = one(&mut bed, scenario);

@@ -37,6 +37,7 @@ fn left() -> Left {
     host.stop();
     let dead = count_lines(&host.path("data/dead-letters.jsonl"));
     assert!(dead > 10, "{dead} dead letters");
+    wait_until("all to be noted as sent", || sim.sent().len() == COUNT);
     let ids = sim.sent().into_iter().map(|line| line.id).collect();
     Left { sim, host, ids, dead }
 }

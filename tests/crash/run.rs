@@ -82,6 +82,7 @@ impl Bed<'_> {
         let mut run = Run::new(self.sim(scenario.duplicates), cache, scenario.rotates);
         if !self.has_journal {
             run.dir = run.dir.map(HostDir::without_journal);
+            run.has_journal = false;
         }
         let lived = scenario.lives.iter().try_for_each(|life| run.live(life));
         let seen = lived.and_then(|()| run.end());
@@ -115,6 +116,7 @@ fn start_sim(duplicates: u32) -> Sim {
 /// A host's folder over all of its lives.
 pub struct Run {
     dir: Option<HostDir>,
+    has_journal: bool,
     root: PathBuf,
     preload: Preload,
     sent_log: PathBuf,
@@ -137,7 +139,15 @@ impl Run {
         let sent_log = sim.dir.path().join("sent.jsonl");
         let sent_from = fs::metadata(&sent_log).map_or(0, |metadata| metadata.len());
         let preload = Preload::new(&root);
-        Run { dir: Some(dir), root, preload, sent_log, sent_from, lives: Vec::new() }
+        Run {
+            dir: Some(dir),
+            has_journal: true,
+            root,
+            preload,
+            sent_log,
+            sent_from,
+            lives: Vec::new(),
+        }
     }
 
     /// The log of the process that ran last.
@@ -192,7 +202,7 @@ impl Run {
     /// The last life, which ends in order. Gathers what there is then.
     fn end(&mut self) -> Result<Seen, String> {
         let mut tally = self.live_in_order(Watch::end_in_order)?;
-        if tally.in_flight > 0 {
+        if tally.in_flight > 0 && self.has_journal {
             // On a busy machine its time of grace was over first: the rest comes with the next start. That
             // one gets nothing new.
             fs::write(self.root.join("hq.secret"), "another").map_err(|error| error.to_string())?;
@@ -244,7 +254,7 @@ impl Run {
     fn settle(&mut self) {
         let size = || fs::metadata(&self.sent_log).map_or(0, |metadata| metadata.len());
         let (mut last, mut since) = (size(), Instant::now());
-        while since.elapsed() < Duration::from_millis(20) {
+        while since.elapsed() < Duration::from_millis(40) {
             std::thread::park_timeout(Duration::from_millis(2));
             if size() != last {
                 (last, since) = (size(), Instant::now());

@@ -77,7 +77,8 @@ impl Watch {
                     None => return self.kill(life.ending.by, end),
                 }
             }
-            if self.begun.elapsed() > SOON + life.full.unwrap_or_default() {
+            let limit = SOON + life.ending.after + life.full.unwrap_or_default();
+            if self.begun.elapsed() > limit {
                 return Err(format!("received nothing in {SOON:?}: {}", self.running.log()));
             }
             std::thread::park_timeout(ASK);

@@ -10,6 +10,7 @@ mod sinks;
 mod state;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -20,6 +21,9 @@ use crate::support::{Host, HostDir, Sim, Tally, ids, wait_until};
 const MAIN: &str = "[pipeline.main]\nfrom = [\"hq\"]\nto = [\"archive\"]\n\
     [sink.archive]\nkind = \"file\"\npath = \"events.jsonl\"\n";
 
+/// Within which time the simulator has logged what it sent.
+const LOGGED: Duration = Duration::from_secs(10);
+
 impl Host {
     /// How many frames a pipeline has received.
     fn received(&self, pipeline: &str) -> u64 {
@@ -28,6 +32,9 @@ impl Host {
 
     /// Waits until a pipeline has received so many frames more.
     fn receives(&self, pipeline: &str, more: u64) {
+        // What an earlier process left is counted as received, too.
+        let counts = "it counts what the journal holds";
+        wait_until("the backlog to be counted", || !self.get("/readyz").contains(counts));
         let before = self.received(pipeline);
         wait_until(&format!("{more} more frames in {pipeline}"), || {
             self.received(pipeline) >= before + more
@@ -46,6 +53,15 @@ impl Host {
 
 /// The end of a host that was killed before: it settles all and ends in order.
 fn settles(host: &mut Host) -> Tally {
+    // A stop ends a pipeline that is held at once, and gives the others seconds only.
+    wait_until("no pipeline to be held", || !host.get("/readyz").contains(" is held: "));
+    let received = host.page().0.remove("trommel_received_total");
+    for sample in received.iter().flat_map(|family| &family.samples) {
+        let pipeline = &sample.labels["pipeline"];
+        wait_until(&format!("{pipeline} to settle what it has"), || {
+            host.settled(pipeline) as f64 >= sample.value
+        });
+    }
     let tally = host.stop();
     assert_eq!((tally.in_flight, tally.dead_lettered), (0, 0), "{}", host.running.log());
     tally
@@ -54,9 +70,16 @@ fn settles(host: &mut Host) -> Tally {
 /// What arrived of a stream is, connection by connection, the beginning of what was sent on it; each
 /// event once, in order. Gives how many arrived.
 fn arrived_in_order(sim: &Sim, lines: &[serde_json::Value], stream: &str) -> u64 {
-    let (arrived, sent) = (ids(lines, stream), sim.sent());
-    let mut counts = BTreeMap::new();
-    let checked = check_order(stream, arrived.iter().map(String::as_str), &sent, &mut counts);
-    checked.unwrap_or_else(|wrong| panic!("{wrong}"));
-    counts.values().sum()
+    let (arrived, begun) = (ids(lines, stream), Instant::now());
+    loop {
+        let (sent, mut counts) = (sim.sent(), BTreeMap::new());
+        match check_order(stream, arrived.iter().map(String::as_str), &sent, &mut counts) {
+            Ok(()) => return counts.values().sum(),
+            // What is sent is in the log a moment later.
+            Err(_) if begun.elapsed() < LOGGED => {
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            Err(wrong) => panic!("{wrong}"),
+        }
+    }
 }

@@ -29,7 +29,8 @@ fn unread(rng: &mut StdRng, is_killed: bool) -> (Base, Vec<String>) {
     dir.add(MAIN);
     dir.add("[journal]\ngroup_size = \"4KiB\"\ngroup_wait = \"1ms\"\n");
     let preload = Preload::new(dir.dir.path());
-    let plan = [20, 60, 100, 140].map(|at| format!("error=sync:{at}@data/journal,drop=none"));
+    let plan = [20, 50, 80, 110, 140, 170];
+    let plan = plan.map(|at| format!("error=sync:{at}@data/journal,drop=none"));
     let mut host = dir.run_with(|command| preload.apply(command, &plan.join("; "), 0));
     wait_until("all of it", || {
         let page = host.page();

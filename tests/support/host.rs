@@ -167,7 +167,10 @@ impl HostDir {
     /// Writes the configuration, and gives back where it is.
     pub fn write_config(&self) -> PathBuf {
         let file = self.path("trommel.toml");
-        std::fs::write(&file, &self.config).unwrap();
+        // Whole at once: a host may be looking.
+        let part = self.path(".trommel.toml.part");
+        std::fs::write(&part, &self.config).unwrap();
+        std::fs::rename(&part, &file).unwrap();
         file
     }
 

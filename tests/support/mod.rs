@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub const TROMMEL: &str = env!("CARGO_BIN_EXE_trommel");
 
 /// How long a test waits for what should happen soon; generous, for machines differ.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// Waits until `look` gives something.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -33,7 +33,7 @@ fn a_gap_is_stored_when_it_begins_and_again_when_it_ends() {
     assert_eq!((phase, over.to, over.number), (Phase::Over, Some(5), 1));
     ledger.begin(Reason::Restart, gap("a"));
     ledger.know("hq", "a");
-    ledger.close(Duration::from_secs(10));
+    ledger.close(Duration::from_secs(60));
     drop((ledger, store));
 
     let (store, loaded) = Store::open(dir.path()).unwrap();
@@ -61,7 +61,7 @@ fn records_that_are_lost_are_told_once() {
         }
         let counts = ledger.counts();
         assert_eq!(counts.values().sum::<u64>(), expected, "{counts:?}");
-        ledger.close(Duration::from_secs(10));
+        ledger.close(Duration::from_secs(60));
     }
 }
 

@@ -117,7 +117,7 @@ fn what_is_appended_is_read_in_order_also_later() {
         }
     };
     check(&records);
-    log.close(Duration::from_secs(5)).unwrap();
+    log.close(Duration::from_secs(60)).unwrap();
     assert!(log.append(&[Entry::default()], &never).is_err());
     drop(log);
 

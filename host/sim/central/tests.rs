@@ -220,7 +220,7 @@ async fn expire_kills_the_tokens_and_closes_their_sockets() {
 #[tokio::test]
 async fn expiry_reaches_the_sockets_of_other_streams() {
     let sim = Sim::start(|options| {
-        options.rate = Rate::PerSecond(20.0);
+        options.rate = Rate::PerSecond(4.0);
         options.faults = faults(&["expire=20"]);
     })
     .await;
@@ -237,7 +237,7 @@ async fn expiry_reaches_the_sockets_of_other_streams() {
 async fn a_worn_out_token_closes_its_socket() {
     let sim = Sim::start(|options| {
         options.count = Some(3);
-        options.token_life = Duration::from_secs(1);
+        options.token_life = Duration::from_secs(4);
     })
     .await;
     let got = read(&mut sim.open(AUDIT).await, usize::MAX).await;
@@ -279,7 +279,7 @@ async fn a_filter_narrows_a_connection_and_its_count() {
 #[tokio::test]
 async fn each_connection_gets_a_copy() {
     let sim = Sim::start(|options| {
-        options.rate = Rate::PerSecond(2_000.0);
+        options.rate = Rate::PerSecond(250.0);
         options.count = Some(1_000);
     })
     .await;

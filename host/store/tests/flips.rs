@@ -24,7 +24,7 @@ fn history(dir: &Path) -> Vec<(u64, String)> {
         store.write(Record::Commit(commit), &never).unwrap();
         was.push((number * 10, value));
     }
-    store.close(Duration::from_secs(5)).unwrap();
+    store.close(Duration::from_secs(60)).unwrap();
     was
 }
 

@@ -57,7 +57,7 @@ fn dead_letters_stay_until_they_are_settled() {
     let ids: Vec<_> = store.letters().map(|stored| stored.unwrap().id).collect();
     store.write(Record::Settled(vec![ids[0], ids[0]]), &never).unwrap();
     assert_eq!((details(&store), store.letter_count()), (vec!["b".to_owned(), "c".to_owned()], 2));
-    store.close(Duration::from_secs(5)).unwrap();
+    store.close(Duration::from_secs(60)).unwrap();
     drop(store);
     let (store, loaded) = Store::open(dir.path()).unwrap();
     assert!(!loaded.is_damaged && loaded.notes.is_empty(), "{loaded:?}");
@@ -405,7 +405,7 @@ fn what_is_only_read_says_what_of_it_cannot_be() {
     for (number, detail) in [(1, "first"), (2, "needle"), (3, "last")] {
         store.write(commit(number, &[detail]), &never).unwrap();
     }
-    store.close(Duration::from_secs(5)).unwrap();
+    store.close(Duration::from_secs(60)).unwrap();
     let read = ReadStore::open(dir.path()).unwrap();
     assert_eq!((read.trouble(), read.letters().count()), (None, 3));
     let path = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -432,7 +432,7 @@ fn a_beginning_that_is_missing_is_told_though_nothing_else_says_so() {
     }
     let segments = store.log.segments();
     assert!(segments.len() == 2 && segments[1].first_seq < 15, "{segments:?}");
-    store.close(Duration::from_secs(5)).unwrap();
+    store.close(Duration::from_secs(60)).unwrap();
     drop(store);
     let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let first = paths.filter(|path| path.extension().unwrap() == "seg").min().unwrap();
