@@ -161,15 +161,7 @@ fn a_stream_that_comes_back_waits_for_the_end_of_the_one_before() {
     host.reconfigure();
     host.dir.plugin("10-late", "filter", "");
     wait_until("the stream that came back", || host.connections("ap-events") == Some(1));
-    let sent = sent(&mut sim, "ap-events");
-    let arrived = |host: &Host| host.ids("events.jsonl", "ap-events");
-    wait_until("what was sent last", || arrived(&host).last() == sent.last());
-    let tally = host.stop();
-    assert_eq!((tally.in_flight, tally.dead_lettered), (0, 0));
-    // One that ends is read for seconds only: where the disk stands still, its end is lost.
-    let all = arrived(&host);
-    let first = all.iter().zip(&sent).take_while(|(one, other)| one == other).count();
-    assert!(sent.ends_with(&all[first..]), "not once and in order");
+    all_arrived_once_in_order(&mut sim, &mut host, &["events.jsonl"], "ap-events");
 }
 
 #[test]

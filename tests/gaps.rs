@@ -96,12 +96,6 @@ fn over(host: &Host) -> usize {
     gaps(host).iter().filter(|gap| !gap["to"].is_null()).count()
 }
 
-/// How many gaps of a reason are over.
-fn over_for(host: &Host, reason: &str) -> usize {
-    let gaps = gaps(host);
-    gaps.iter().filter(|gap| gap["reason"] == reason && !gap["to"].is_null()).count()
-}
-
 /// Ends both, and checks what is missing against the gaps; says how many holes there are.
 fn end(mut sim: Sim, mut host: Host) -> (Host, Vec<Value>, usize) {
     host.stop();
@@ -244,48 +238,58 @@ fn a_stream_that_never_came_about_has_no_gap() {
     assert_eq!(String::from_utf8_lossy(&table.stdout), "no gaps\n");
 }
 
+/// Does it again where a token ended before it was renewed: the machine stood still for too long.
+fn in_time<T>(run: impl Fn() -> (Vec<Value>, T)) -> (Vec<Value>, T) {
+    for _ in 0..5 {
+        let (gaps, rest) = run();
+        if !reasons(&gaps).contains("disconnected") {
+            return (gaps, rest);
+        }
+    }
+    panic!("each time a token ended before it was renewed")
+}
+
 #[test]
 fn where_no_second_connection_is_taken_the_gap_is_a_refusal() {
-    let args = ["--rate", "1000", "--token-life", "2", "--streams", AP];
-    let sim = Sim::start(&[&args[..], &["--fault", "second-socket=403"]].concat());
-    let host = HostDir::new(&sim, &[AP], MAIN).run();
-    wait_until("gaps", || over_for(&host, "refused") >= 2);
-    let (_, gaps, _) = end(sim, host);
-    // Who asks for a token too late is disconnected first.
-    let known = BTreeSet::from(["refused", "restart", "disconnected"]);
-    let told = reasons(&gaps);
-    assert!(told.contains("refused") && told.is_subset(&known), "{gaps:?}");
+    let (gaps, ()) = in_time(|| {
+        let args = ["--rate", "1000", "--token-life", "2", "--streams", AP];
+        let sim = Sim::start(&[&args[..], &["--fault", "second-socket=403"]].concat());
+        let host = HostDir::new(&sim, &[AP], MAIN).run();
+        wait_until("gaps", || over(&host) >= 2);
+        let (_, gaps, _) = end(sim, host);
+        (gaps, ())
+    });
+    assert_eq!(reasons(&gaps[..2]), BTreeSet::from(["refused"]));
 }
 
 #[test]
 fn what_a_server_may_have_kept_is_a_possible_gap() {
-    let args = ["--rate", "1000", "--token-life", "2", "--streams", AP];
-    let sim = Sim::start(&[&args[..], &["--fault", "redeliver=60"]].concat());
-    let mut dir = HostDir::new(&sim, &[AP], MAIN);
-    dir.replace("kind = \"central\"\n", "kind = \"central\"\nsubscriber_id = true\n");
-    let host = dir.run();
-    wait_until("gaps", || over_for(&host, "handover") >= 2);
-    let (_, gaps, holes) = end(sim, host);
+    let (gaps, holes) = in_time(|| {
+        let args = ["--rate", "1000", "--token-life", "2", "--streams", AP];
+        let sim = Sim::start(&[&args[..], &["--fault", "redeliver=60"]].concat());
+        let mut dir = HostDir::new(&sim, &[AP], MAIN);
+        dir.replace("kind = \"central\"\n", "kind = \"central\"\nsubscriber_id = true\n");
+        let host = dir.run();
+        wait_until("gaps", || over(&host) >= 2);
+        let (_, gaps, holes) = end(sim, host);
+        (gaps, holes)
+    });
     assert_eq!(holes, 0, "the server kept what came meanwhile");
-    // Who asks for a token too late is disconnected first.
-    let known = BTreeSet::from(["handover", "restart", "disconnected"]);
-    assert!(reasons(&gaps).is_subset(&known), "{gaps:?}");
-    let over = gaps.iter().filter(|gap| gap["reason"] == "handover" && !gap["to"].is_null());
-    let replayed: Vec<_> = over.map(|gap| &gap["replayed"]).collect();
-    assert!(replayed.len() >= 2 && replayed.iter().all(|value| value.is_null()), "{gaps:?}");
+    assert_eq!(reasons(&gaps[..2]), BTreeSet::from(["handover"]));
+    assert!(gaps.iter().all(|gap| gap["replayed"].is_null()), "{gaps:?}");
 }
 
 #[test]
 fn an_overlap_is_no_gap() {
-    let sim = Sim::start(&["--rate", "1000", "--token-life", "6", "--streams", AP]);
-    let mut host = HostDir::new(&sim, &[AP], MAIN).run();
-    wait_until("renewals", || host.running.log().matches("renewed; the connection").count() >= 2);
-    host.stop();
-    let told = gaps(&host);
-    let mut reasons = reasons(&told);
-    // Who asks for a token too late is disconnected; the renewals that were waited for are others.
-    reasons.remove("disconnected");
-    assert_eq!(reasons, BTreeSet::from(["restart"]), "{told:?}");
+    let (gaps, ()) = in_time(|| {
+        let sim = Sim::start(&["--rate", "1000", "--token-life", "4", "--streams", AP]);
+        let mut host = HostDir::new(&sim, &[AP], MAIN).run();
+        let renewals = |host: &Host| host.running.log().matches("renewed; the connection").count();
+        wait_until("renewals", || renewals(&host) >= 2);
+        host.stop();
+        (gaps(&host), ())
+    });
+    assert_eq!(reasons(&gaps), BTreeSet::from(["restart"]));
 }
 
 #[test]

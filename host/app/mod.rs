@@ -45,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(6);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long writing gaps may take at the end, and making all durable after that: besides what is left of
 /// the time before.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_millis(750);
 /// How often it is looked whether pipelines have drained.
 const DRAINED_EVERY: Duration = Duration::from_millis(5);
 /// How often the host looks at least whether all of it is alive.
@@ -112,7 +112,8 @@ impl App {
     pub async fn start(config: &Config) -> Result<App, StartError> {
         let started = now_micros();
         let lock = own_data_dir(&config.data_dir)?;
-        forget(&config.data_dir.join("listen.addr"));
+        let listen_file = config.data_dir.join("listen.addr");
+        forget(&listen_file);
         let hint = "another port, or port 0 for any free one: listen = \"127.0.0.1:0\"";
         let cannot = |what: &str| environment(format!("cannot {what} {}", config.listen), hint);
         let listener = TcpListener::bind(config.listen).await.map_err(cannot("listen on"))?;
@@ -197,7 +198,6 @@ impl App {
             }
             None => None,
         };
-        let listen_file = config.data_dir.join("listen.addr");
         let text = format!("{address}\n");
         signs.put(listen_file.clone(), Box::new(move |at| write_whole(at, text.as_bytes())))?;
         let ending = CancellationToken::new();

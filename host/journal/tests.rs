@@ -193,7 +193,7 @@ async fn damage_beneath_a_journal_counts_as_received_once_by_each_that_it_is_los
     }
 }
 
-/// And that is told.
+/// What it costs counts as received, and is told.
 #[tokio::test]
 async fn one_flipped_bit_costs_one_record_at_most() {
     let (times, mut rng) = places_to_flip();

@@ -2,13 +2,9 @@
 //! makes, whatever the process does just then.
 
 use std::sync::Once;
-use std::time::Duration;
 
 use crate::world::{World, with};
 use crate::{carry, sys};
-
-/// How often it is looked whether that file is there.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// SIGKILL. What is not synced is still there for the next process, and still not synced.
 pub fn kill(world: &mut World) -> ! {
@@ -44,10 +40,13 @@ pub fn watch_once() {
 
 fn watch() {
     let Some(Some(awaited)) = with(|world| world.plan.awaited.clone()) else { return };
-    // Looked for rather than told of: inotify would put a descriptor of ours among those of the process, and
-    // take one of the few instances that a user has.
+    let Some(news) = awaited.file.parent().and_then(sys::watch_dir) else {
+        sys::give_up("cannot watch for the file that ends it");
+    };
     while !sys::exists(&awaited.file) {
-        std::thread::sleep(LOOK);
+        if !sys::wait_for_news(news) {
+            sys::give_up("cannot wait for the file that ends it");
+        }
     }
     with(|world| if awaited.is_power { lose(world) } else { kill(world) });
 }

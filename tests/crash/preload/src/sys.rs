@@ -160,6 +160,21 @@ pub fn make_dir(at: (Fd, &CStr), mode: u32) -> isize {
     raw!(SYS_mkdirat, at.0, at.1.as_ptr(), mode)
 }
 
+/// A descriptor that tells of names that come into a directory.
+pub fn watch_dir(path: &Path) -> Option<Fd> {
+    let news = raw!(SYS_inotify_init1, libc::IN_CLOEXEC);
+    let names = libc::IN_CREATE | libc::IN_MOVED_TO;
+    let watched = news >= 0 && raw!(SYS_inotify_add_watch, news, c_path(path).as_ptr(), names) >= 0;
+    watched.then_some(news as Fd)
+}
+
+/// Waits until one has come. False if that cannot be waited for.
+pub fn wait_for_news(news: Fd) -> bool {
+    // Room for one event with the longest name at least.
+    let mut events = [0_u64; 128];
+    raw!(SYS_read, news, events.as_mut_ptr(), size_of_val(&events)) > 0 || errno() == libc::EINTR
+}
+
 /// Ends this process as SIGKILL does.
 pub fn die() -> ! {
     loop {
